@@ -1,0 +1,200 @@
+"""The public functions: BlurSim, its two terms, and the maps that these measure."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from blursim_torch import _checks, _edges, _spectral
+
+
+class Terms(NamedTuple):
+    """The two terms of BlurSim: each one number, or with reduction="none" one per image."""
+
+    general: Tensor
+    specific: Tensor
+
+
+class Maps(NamedTuple):
+    """What the two terms see, each real and of the shape of x; `spectrum` has DC in its centre."""
+
+    spectrum: Tensor
+    edges: Tensor
+
+
+def blursim(
+    x: Tensor,
+    y: Tensor,
+    alpha: float | Tensor,
+    *,
+    axes: Sequence[int] = (-2, -1),
+    spectrum: Literal["magnitude", "complex"] = "magnitude",
+    edges: Literal["magnitude", "vector"] = "magnitude",
+    normalization: Literal["area", "rms"] = "area",
+    sobel_size: int = 5,
+    mask: Tensor | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Tensor:
+    r"""BlurSim loss between images; 0 when x equals y.
+
+    .. math:: (1 - \alpha) \, \frac{\||X| - |Y|\|_2}{H W}
+        + \alpha \, \frac{\||\nabla x| - |\nabla y|\|_2}{H W}
+
+    per image, X and Y the DFTs, nabla the Sobel gradient; then the reduction over the images.
+    Symmetric in x and y. Differentiable in x, y, alpha and mask, to any order; where a magnitude
+    or a norm is zero its gradient is taken as zero (SPEC 7), so gradients of finite images are finite.
+
+    Args:
+        x: float images, shape (\*batch, H, W) or as `axes` says; any range, commonly [0, 1].
+            float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
+        y: float images, the shape of x. Its dtype may differ; the wider one counts.
+        alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that
+            broadcasts to the batch shape, one weight per image. Changing a tensor never recompiles.
+        axes: the two spatial axes. Channels last is (-3, -2).
+        spectrum: "magnitude" compares \|X| with \|Y| (blind to shifts; DC keeps its sign),
+            "complex" X with Y (by Parseval the RMSE).
+        edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign),
+            "vector" the vectors.
+        normalization: "area" divides both norms by H W, as published; "rms" makes the specific
+            term a root mean square too, in intensity per pixel, so that alpha means the same at every size.
+        sobel_size: side k of the Sobel kernel, odd, >= 3. Images need at least (k + 1) / 2 pixels a side.
+        mask: bool, or float in [0, 1], broadcastable to x: the loss of y + mask (x - y) against y.
+            Where it is 0, x does not count; y must be finite everywhere.
+        reduction: "mean" or "sum" over all images, or "none": one loss per image.
+
+    Returns:
+        The loss, float32 (float64 for float64 images): a scalar, or with reduction="none" of the batch shape.
+
+    Raises:
+        TypeError: x or y is not floating (integer and complex images), or another argument is of the wrong type.
+        ValueError: unequal shapes, an empty batch, images too small for the Sobel kernel, repeated or
+            out-of-range axes, an unknown option word, a Python-number alpha outside [0, 1],
+            an alpha or mask that does not broadcast.
+
+    Example:
+        >>> import torch
+        >>> from blursim_torch import blursim
+        >>> x, y = torch.rand(2, 8, 3, 64, 64)
+        >>> loss = blursim(x.requires_grad_(), y, alpha=0.8)
+        >>> loss.backward()
+        >>> loss.shape, x.grad.shape
+        (torch.Size([]), torch.Size([8, 3, 64, 64]))
+
+    Source:
+        After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
+        with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
+    """
+    general, specific = blursim_terms(
+        x,
+        y,
+        axes=axes,
+        spectrum=spectrum,
+        edges=edges,
+        normalization=normalization,
+        sobel_size=sobel_size,
+        mask=mask,
+        reduction="none",
+    )
+    _checks.check_words(reduction=reduction)
+    _checks.check_alpha(alpha, general.shape)
+    alpha = alpha.to(general.dtype) if isinstance(alpha, Tensor) else float(alpha)
+    return _reduce((1 - alpha) * general + alpha * specific, reduction)
+
+
+def blursim_terms(
+    x: Tensor,
+    y: Tensor,
+    *,
+    axes: Sequence[int] = (-2, -1),
+    spectrum: Literal["magnitude", "complex"] = "magnitude",
+    edges: Literal["magnitude", "vector"] = "magnitude",
+    normalization: Literal["area", "rms"] = "area",
+    sobel_size: int = 5,
+    mask: Tensor | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Terms:
+    """The two terms of BlurSim, for logging both; arguments and errors are those of `blursim`.
+
+    Returns:
+        Terms(general, specific): the norms that `blursim` weighs by 1 - alpha and alpha, each
+        reduced, or with reduction="none" of the batch shape.
+
+    Example:
+        >>> import torch
+        >>> from blursim_torch import blursim_terms
+        >>> x, y = torch.rand(2, 8, 3, 64, 64)
+        >>> terms = blursim_terms(x, y, reduction="none")
+        >>> terms.general.shape, terms.specific.shape
+        (torch.Size([8, 3]), torch.Size([8, 3]))
+    """
+    _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
+    _checks.check_images(x, y, axes, sobel_size)
+    x, y = _compared(x, y, mask, axes)
+    area = x.shape[-2] * x.shape[-1]
+
+    if spectrum == "magnitude":
+        general = _spectral.magnitude_distance(x, y) / area
+    else:
+        general = _spectral.complex_distance(x, y) / area
+
+    if edges == "magnitude":
+        specific = _edges.magnitude_distance(x, y, sobel_size)
+    else:
+        specific = _edges.vector_distance(x, y, sobel_size)
+    if normalization == "area":
+        specific = specific / area
+    else:
+        specific = specific / (_edges.gain(sobel_size) * area**0.5)
+
+    return Terms(_reduce(general, reduction), _reduce(specific, reduction))
+
+
+def difference_maps(
+    x: Tensor,
+    y: Tensor,
+    *,
+    axes: Sequence[int] = (-2, -1),
+    spectrum: Literal["magnitude", "complex"] = "magnitude",
+    edges: Literal["magnitude", "vector"] = "magnitude",
+    sobel_size: int = 5,
+) -> Maps:
+    """What the two terms see, to be looked at; arguments and errors are those of `blursim`.
+
+    Returns:
+        Maps(spectrum, edges), each real and of the shape of x. In the "magnitude" modes the signed
+        differences of the magnitudes, else the lengths of the differences. `spectrum` has DC in the
+        centre. Their 2-norms over an image, divided by H W, are the terms of normalization="area".
+
+    Example:
+        >>> import torch
+        >>> from blursim_torch import difference_maps
+        >>> x, y = torch.rand(2, 48, 64)
+        >>> maps = difference_maps(x, y)
+        >>> maps.spectrum.shape, maps.edges.shape
+        (torch.Size([48, 64]), torch.Size([48, 64]))
+    """
+    _checks.check_words(spectrum=spectrum, edges=edges)
+    _checks.check_images(x, y, axes, sobel_size)
+    x, y = _compared(x, y, None, axes)
+    spectral = _spectral.magnitude_map(x, y) if spectrum == "magnitude" else _spectral.complex_map(x, y)
+    edge = _edges.magnitude_map(x, y, sobel_size) if edges == "magnitude" else _edges.vector_map(x, y, sobel_size)
+    return Maps(torch.movedim(spectral, (-2, -1), tuple(axes)), torch.movedim(edge, (-2, -1), tuple(axes)))
+
+
+def _compared(x: Tensor, y: Tensor, mask: Tensor | None, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The two images to compare: in the dtype of the computation, masked, spatial axes last."""
+    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    x, y = x.to(dtype), y.to(dtype)
+    if mask is not None:
+        _checks.check_mask(mask, x.shape)
+        # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
+        inside = torch.where(mask.bool(), x, y)
+        x = inside if mask.dtype == torch.bool else y + mask.to(dtype) * (inside - y)
+    return torch.movedim(x, tuple(axes), (-2, -1)), torch.movedim(y, tuple(axes), (-2, -1))
+
+
+def _reduce(losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses

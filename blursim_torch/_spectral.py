@@ -1,0 +1,113 @@
+"""The general term: how far apart the spectra of two images are (SPEC 3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from blursim_torch._distance import SPATIAL, inverse, norm, root, with_gradient
+
+
+def _rfft2(x: Tensor) -> Tensor:
+    """Half spectrum of each image, real and imaginary parts along the last axis."""
+    if torch.compiler.is_dynamo_compiling():
+        return _opaque_rfft2(x)
+    return torch.view_as_real(torch.fft.rfft2(x))
+
+
+def _transposed_rfft2(half: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images of the given height and width from half spectra; transpose of _rfft2."""
+    if torch.compiler.is_dynamo_compiling():
+        return _opaque_irfft2(half, shape)
+    return torch.fft.irfft2(torch.view_as_complex(half), shape, norm="forward")
+
+
+# torch.compile generates no code for complex tensors, and warns: these two hide them from it.
+@torch.library.custom_op("blursim::rfft2", mutates_args=())
+def _opaque_rfft2(x: Tensor) -> Tensor:
+    return torch.view_as_real(torch.fft.rfft2(x)).contiguous()
+
+
+@_opaque_rfft2.register_fake
+def _(x: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], x.shape[-1] // 2 + 1, 2))
+
+
+@torch.library.custom_op("blursim::irfft2", mutates_args=())
+def _opaque_irfft2(half: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.fft.irfft2(torch.view_as_complex(half), shape, norm="forward").contiguous()
+
+
+@_opaque_irfft2.register_fake
+def _(half: Tensor, shape: Sequence[int]) -> Tensor:
+    return half.new_empty((*half.shape[:-3], *shape))
+
+
+def _bin_indices(half: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each bin of a half spectrum; together they broadcast to it."""
+    height, width = half.shape[-2:]
+    return torch.arange(height, device=half.device)[:, None], torch.arange(width, device=half.device)
+
+
+def _magnitude(spectrum: Tensor) -> Tensor:
+    """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
+    real, imag = spectrum.unbind(-1)
+    row, column = _bin_indices(real)
+    return torch.where((row == 0) & (column == 0), real, root(real**2 + imag**2))
+
+
+def _full_squares(half: Tensor, width: int) -> Tensor:
+    """Squares over the half spectrum that add up to those over the whole one."""
+    _, column = _bin_indices(half)
+    # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
+    alone = (column == 0) | (2 * column == width)
+    return torch.where(alone, half**2, 2 * half**2)
+
+
+def _magnitude_gradient(x: Tensor, y: Tensor) -> Tensor:
+    """irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 seen backwards, halves and all."""
+    X = _rfft2(x)
+    magnitude = _magnitude(X)
+    difference = magnitude - _magnitude(_rfft2(y))
+    # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
+    rounding = 16 * torch.finfo(x.dtype).eps * norm(x**2)[..., None, None]
+    nonzero = magnitude.abs() > rounding
+    ratio = torch.where(nonzero, difference / torch.where(nonzero, magnitude, 1), 0)
+    real, imag = X.unbind(-1)
+    row, column = _bin_indices(real)
+    dc = (row == 0) & (column == 0)
+    direction = torch.stack([torch.where(dc, difference, ratio * real), ratio * imag], -1)
+    length = norm(_full_squares(difference, x.shape[-1]))
+    return _transposed_rfft2(direction, x.shape[-2:]) * inverse(length)
+
+
+@with_gradient(_magnitude_gradient)
+def magnitude_distance(x: Tensor, y: Tensor) -> Tensor:
+    """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
+    difference = _magnitude(_rfft2(x)) - _magnitude(_rfft2(y))
+    return norm(_full_squares(difference, x.shape[-1]))
+
+
+def _complex_gradient(x: Tensor, y: Tensor) -> Tensor:
+    difference = x - y
+    return difference * inverse(norm(difference**2)) * _root_area(x)
+
+
+@with_gradient(_complex_gradient)
+def complex_distance(x: Tensor, y: Tensor) -> Tensor:
+    """||X - Y||_2 of each image: by Parseval sqrt(H W) ||x - y||_2, without an FFT."""
+    return norm((x - y) ** 2) * _root_area(x)
+
+
+def _root_area(x: Tensor) -> float:
+    return (x.shape[-2] * x.shape[-1]) ** 0.5
+
+
+def magnitude_map(x: Tensor, y: Tensor) -> Tensor:
+    """|X| - |Y| with DC in the centre, shape (*batch, H, W)."""
+    return torch.fft.fftshift(_magnitude(torch.view_as_real(torch.fft.fft2(x))) - _magnitude(torch.view_as_real(torch.fft.fft2(y))), SPATIAL)
+
+
+def complex_map(x: Tensor, y: Tensor) -> Tensor:
+    """|X - Y| with DC in the centre, shape (*batch, H, W)."""
+    return torch.fft.fftshift(torch.fft.fft2(x - y).abs(), SPATIAL)
