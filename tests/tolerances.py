@@ -1,0 +1,22 @@
+"""The largest differences that the suite allows, each with its reason, and how they are measured."""
+
+import numpy as np
+
+# Relative to the expected value or to the norm of the expected array.
+VALUE_64 = 1e-12  # float64 eps 2e-16; sums of up to 1e5 terms and an FFT lose three digits, never four
+VALUE_32 = 1e-5  # float32 eps 6e-8; two norms that nearly cancel lose two digits
+GRADIENT_64 = 1e-10  # the gradient divides by magnitudes, the smallest of which have lost digits
+GRADIENT_32 = 1e-4  # the same in float32, on natural images
+CENTRAL_DIFFERENCE = 1e-6  # step 1e-5: truncation about step^2 times the third derivative, rounding about eps / step
+PUBLISHED = 5e-5  # the published figures have four decimals
+
+# Against 0, for images with values around 1.
+NOTHING_64 = 1e-12  # what should cancel, to the rounding of float64
+NOTHING_32 = 1e-4  # the same in float32, before division by a norm of about 1
+
+
+def distance(actual, expected) -> float:
+    """|| actual - expected || / || expected ||."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    return np.linalg.norm((actual - expected).ravel()) / np.linalg.norm(expected.ravel())
