@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
-import blursim_jax
-import blursim_torch
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+
+import blursim_jax
+import blursim_torch
 
 
 class Backend:
@@ -75,7 +76,8 @@ class Torch(Backend):
         """As jax.grad, by plain autograd; can be nested."""
 
         def gradient(*arrays):
-            arrays = [a if a is None or a.requires_grad else a.clone().requires_grad_(a.is_floating_point()) for a in arrays]
+            fresh = lambda a: a if a is None or a.requires_grad else a.clone().requires_grad_(a.is_floating_point())
+            arrays = list(map(fresh, arrays))
             wanted = [arrays[i] for i in ((argnums,) if isinstance(argnums, int) else argnums)]
             found = torch.autograd.grad(function(*arrays), wanted, create_graph=True, materialize_grads=True)
             return found[0] if isinstance(argnums, int) else found

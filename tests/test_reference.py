@@ -1,0 +1,59 @@
+"""The reference, which every backend is compared with, itself compared with libraries that know nothing of it."""
+
+import cv2
+import numpy as np
+import pytest
+import reference
+import scipy.fft
+import scipy.ndimage
+import scipy.special
+from tolerances import VALUE_64, distance
+
+SHAPES = [(3, 3), (5, 5), (4, 7), (8, 6), (13, 11), (64, 48)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("library", [np.fft.fft2, scipy.fft.fft2])
+def test_its_dft_is_that_of_fft_libraries(library, shape, rng):
+    """SPEC 3.1"""
+    image = rng.standard_normal(shape)
+    assert distance(reference.dft(image), library(image)) < VALUE_64
+
+
+@pytest.mark.parametrize("shape", [(4, 4), *SHAPES[1:]])
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_its_sobel_is_that_of_opencv(size, shape, rng):
+    """SPEC 4.1, 4.2"""
+    image = rng.standard_normal(shape)
+    gx, gy = reference.sobel(image, size)
+    for actual, (dx, dy) in ((gx, (1, 0)), (gy, (0, 1))):
+        expected = cv2.Sobel(image, cv2.CV_64F, dx, dy, ksize=size, borderType=cv2.BORDER_DEFAULT)
+        assert distance(actual, expected) < VALUE_64
+
+
+@pytest.mark.parametrize("size", [3, 5, 7, 9, 11])
+def test_its_sobel_of_any_size_is_binomial(size, rng):
+    """SPEC 4.1, 4.2: also for the sizes that OpenCV lacks, by SciPy's correlation ("mirror" repeats no edge pixel)."""
+    image = rng.standard_normal((12, 9))
+    smooth = scipy.special.binom(size - 1, np.arange(size))
+    shorter = np.append(scipy.special.binom(size - 2, np.arange(size - 1)), 0)
+    derivative = np.roll(shorter, 1) - shorter
+    gx, gy = reference.sobel(image, size)
+    assert distance(gx, scipy.ndimage.correlate(image, np.outer(smooth, derivative), mode="mirror")) < VALUE_64
+    assert distance(gy, scipy.ndimage.correlate(image, np.outer(derivative, smooth), mode="mirror")) < VALUE_64
+
+
+def test_its_kernel_of_size_5_is_the_one_in_the_definition():
+    """SPEC 4.1"""
+    impulse = np.zeros((11, 11))
+    impulse[5, 5] = 1
+    gx, _ = reference.sobel(impulse, 5)
+    assert np.array_equal(gx[3:8, 3:8], np.outer([1, 4, 6, 4, 1], [-1, -2, 0, 2, 1])[::-1, ::-1])
+
+
+def test_its_losses_are_means_of_hand_made_ones():
+    """SPEC 2.1, 3.5, 5.1: black against white 4 x 4 images differ in DC alone, by 16, so G = 16 / 16 and E = 0."""
+    black, white = np.zeros((2, 4, 4)), np.ones((2, 4, 4))
+    white[1] *= 3
+    assert np.allclose(reference.blursim(black, white, 0.25, reduction="none"), [0.75, 2.25], atol=VALUE_64)
+    assert reference.blursim(black, white, 0.25) == pytest.approx(1.5)
