@@ -1,0 +1,137 @@
+"""Tables and a plot from results/*.json: python benchmarks/report.py [results/one.json ...]."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+PLOT = HERE / "results" / "ratio.png"
+START, END = "<!-- speed table: start -->", "<!-- speed table: end -->"
+FLOOR = "FFT floor"
+SECTIONS = {"batches": "Batches", "sides": "Against size", "odd": "Odd, prime and non-square sizes"}
+STEADY = 1.25
+
+
+def tables(results: dict[str, Any], sections: Iterable[str] = SECTIONS) -> str:
+    """One Markdown table for each dtype and section: contestants down, shapes across."""
+    found = [heading(results)]
+    for dtype in results["options"]["dtypes"]:
+        for section in sections:
+            rows = [r for r in results["measurements"] if (r["section"], r["dtype"]) == (section, dtype)]
+            if rows:
+                found += [
+                    f"{SECTIONS[section]}, {dtype}: times the FFT floor, forward / forward + backward",
+                    table(rows),
+                ]
+    return "\n\n".join(found)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
+    contestants: dict[tuple[str, str], dict[Any, dict[str, Any]]] = {}
+    for row in rows:
+        contestants.setdefault((row["backend"], row["name"]), {})[tuple(row["shape"])] = row
+    with_memory = any(row["memory"] is not None for row in rows)
+    head = ["backend", "loss", *map(str, shapes)] + ["memory / x"] * with_memory
+    lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
+    for (backend, name), of in contestants.items():
+        memories = [row["memory"] for row in of.values() if row["memory"] is not None]
+        memory = [f"{max(memories):.1f}" if memories else ""] * with_memory
+        lines.append([backend, name, *(cell(of[shape]) if shape in of else "" for shape in shapes), *memory])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(row: dict[str, Any]) -> str:
+    """Ratios to the floor; of the floor itself the milliseconds."""
+    return " / ".join(entry(row[direction], row["name"] == FLOOR) for direction in ("forward", "backward"))
+
+
+def entry(times: dict[str, Any] | str | None, absolute: bool) -> str:
+    if not isinstance(times, dict):
+        return "fails" if times else "none"
+    if absolute:
+        return f"{times['median'] * 1e3:.3g} ms"
+    return f"{times['ratio']:.2f}" if times["ratio"] < 10 else f"{times['ratio']:.0f}"
+
+
+def heading(results: dict[str, Any]) -> str:
+    machine, versions, options = results["machine"], results["versions"], results["options"]
+    where = machine["gpu"] or f"{machine['cpu']}, {options['threads']} of {machine['cores']} cores"
+    backends = {row["backend"] for row in results["measurements"]}
+    frameworks = ["jax"] * ("jax" in backends) + ["torch"] * ("torch" in backends)
+    state = results["commit"][:12] + " with changes" * results["modified"]
+    words = [
+        where,
+        ", ".join(f"{name} {versions[name]}" for name in frameworks),
+        f"{results['date']}, commit {state}",
+        f"medians of {options['rounds']} rounds",
+    ]
+    return "; ".join(words) + "." + unsteady(results["measurements"])
+
+
+def unsteady(rows: list[dict[str, Any]]) -> str:
+    """A warning, where another's work on the machine shows in the floor."""
+    floors = [row[direction] for row in rows if row["name"] == FLOOR for direction in ("forward", "backward")]
+    wavering = [f for f in floors if f["quartiles"][1] > STEADY * f["quartiles"][0]]
+    if not wavering:
+        return ""
+    return f" The machine was busy: in {len(wavering)} of {len(floors)} contests the floor's quartiles lie 25 % apart."
+
+
+def insert(page: str, text: str) -> str:
+    """The page with what stands between the two markers replaced."""
+    before, found_start, rest = page.partition(START)
+    _, found_end, after = rest.partition(END)
+    if not (found_start and found_end):
+        raise ValueError(f"README.md: expected the markers {START} and {END}, in this order; put them in")
+    return f"{before}{START}\n{text}\n{END}{after}"
+
+
+def plot(all_results: list[dict[str, Any]], path: Path) -> None:
+    """Ratio to the floor against the side of the image: squares as lines, odd sizes as crosses."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, direction, title in zip(panels, ("forward", "backward"), ("forward", "forward + backward"), strict=True):
+        lines = series(all_results, direction)
+        labels = list(dict.fromkeys(label for label, _ in lines))
+        for (label, section), points in lines.items():
+            line, color = section == "sides", f"C{labels.index(label)}"
+            panel.plot(*points, "o-" if line else "x", color=color, label=label if line else None, markersize=4)
+        panel.axhline(1, color="gray", linewidth=1, linestyle=":")
+        panel.set(xscale="log", title=title, ylim=(0, None))
+        panel.set_xlabel("side of the image, pixels (x: odd, prime, not square)")
+        panel.set_xticks([128, 256, 512, 1024, 2048, 4096], ["128", "256", "512", "1024", "2048", "4096"])
+        panel.minorticks_off()
+    panels[0].set_ylabel("time / FFT floor")
+    panels[1].legend(frameon=False)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """(label, section) -> sides and ratios of the default loss."""
+    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for results in all_results:
+        for row in results["measurements"]:
+            if row["name"] == "blursim" and row["section"] != "batches" and isinstance(row[direction], dict):
+                words = [row["backend"], results["machine"]["gpu"], row["dtype"] if row["dtype"] != "float32" else None]
+                sides, ratios = found.setdefault((", ".join(filter(None, words)), row["section"]), ([], []))
+                sides.append((row["shape"][-2] * row["shape"][-1]) ** 0.5)
+                ratios.append(row[direction]["ratio"])
+    return found
+
+
+def main() -> None:
+    paths = [Path(word) for word in sys.argv[1:]] or sorted((HERE / "results").glob("*.json"))
+    all_results = [json.loads(path.read_text()) for path in paths]
+    README.write_text(insert(README.read_text(), "\n\n".join(tables(results, ("batches",)) for results in all_results)))
+    plot(all_results, PLOT)
+
+
+if __name__ == "__main__":
+    main()

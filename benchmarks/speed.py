@@ -1,0 +1,213 @@
+"""How fast: BlurSim and what a user would pick instead, against the FFTs that it cannot do without.
+
+    python benchmarks/speed.py            # CPU, both backends, all sections: prints tables, writes results/*.json
+    python benchmarks/speed.py --device gpu
+    python benchmarks/report.py           # the README's table and the plot, from results/*.json
+
+README.md beside this file says how the times are taken and how to read them.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import contestants
+import report
+from tqdm import tqdm
+
+HERE = Path(__file__).parent
+BATCHES = ["16x256x256", "4x512x512", "1x1024x1024"]
+GPU_BATCHES = ["16x3x512x512", "4x3x1080x1920"]
+SIDES = ["1x128x128", "1x256x256", "1x512x512", "1x1024x1024", "1x2048x2048", "1x4096x4096"]
+# Odd, prime, and as cameras and screens have them.
+ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
+PATIENCE, LEAST_ROUNDS = 60, 5
+PEERS = ["kornia", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
+# Each backend's floor and contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not.
+PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile", "peers"]}
+
+
+def main() -> None:
+    options = parse()
+    kinds = {process: [kind for kind in of if kind in options.backends] for process, of in PROCESSES.items()}
+    rows = []
+    for process in filter(kinds.get, PROCESSES):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit, (options,)) as pool:
+            rows += pool.submit(measure, process, kinds[process], options).result()
+    results = {
+        "machine": machine(options.device),
+        "versions": versions(),
+        **commit(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "options": {name: value for name, value in vars(options).items() if name != "output"},
+        "measurements": rows,
+    }
+    print("\n" + report.tables(results))
+    output = options.output or HERE / "results" / f"{file_name(results)}.json"
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written to {output}")
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    every = [kind for of in PROCESSES.values() for kind in of]
+    parser.add_argument("--backends", nargs="+", choices=every, default=every)
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--sections", nargs="+", choices=report.SECTIONS, default=list(report.SECTIONS))
+    parser.add_argument("--shapes", nargs="+", help=f"of the section batches, e.g. {BATCHES[0]}")
+    parser.add_argument("--dtypes", nargs="+", help="float32 (and bfloat16 on a GPU) if not given")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, help="back to back in one timing: 1, on a GPU 10 if not given")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, help="results/<machine>-<backends>.json if not given")
+    options = parser.parse_args(words)
+    gpu = options.device == "gpu"
+    options.shapes = options.shapes or BATCHES + (GPU_BATCHES if gpu else [])
+    options.dtypes = options.dtypes or ["float32"] + (["bfloat16"] if gpu else [])
+    options.calls = options.calls or (10 if gpu else 1)
+    return options
+
+
+def limit(options: argparse.Namespace) -> None:
+    """Before any framework is imported: its device, and its threads (XLA starts as many as it may run on)."""
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.device == "cpu":
+        os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+
+
+def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All contests of one process, a row for each contestant."""
+    if process == "jax":
+        import jax
+
+        enter, wait = contestants.of_jax, jax.block_until_ready
+    else:
+        import torch
+
+        enter, wait = contestants.of_torch, lambda _: torch.cuda.synchronize() if options.device == "gpu" else None
+    shapes = {"batches": options.shapes, "sides": SIDES, "odd": ODD}
+    contests = [(s, shape, dtype) for s in options.sections for dtype in options.dtypes for shape in shapes[s]]
+    rows = []
+    with tqdm(total=2 * len(contests), unit="contest") as progress:
+        for section, shape, dtype in contests:
+            sizes = tuple(map(int, shape.split("x")))
+            entrants = enter(sizes, dtype, options.device, kinds, few=section != "batches")
+            results: dict[str, list[Any]] = {}
+            for direction in ("forward", "backward"):
+                progress.set_description(f"{process} {shape} {dtype} {direction}")
+                runs = [getattr(entrant, direction) for entrant in entrants]
+                patience = float("inf") if section == "batches" else PATIENCE
+                times = take_turns(runs, wait, options.rounds, options.calls, patience)
+                progress.update()
+                results[direction] = against_floor([summary(t) if isinstance(t, list) else t for t in times])
+            for entrant, forward, backward in zip(entrants, results["forward"], results["backward"], strict=True):
+                row = {
+                    "section": section,
+                    "shape": sizes,
+                    "dtype": dtype,
+                    "backend": entrant.backend,
+                    "name": entrant.name,
+                }
+                ran = section == "batches" and isinstance(backward, dict)
+                memory = entrant.memory() if entrant.memory and ran else None
+                rows.append({**row, "forward": forward, "backward": backward, "memory": memory})
+    return rows
+
+
+def take_turns(
+    runs: list[Callable[[], Any] | None],
+    wait: Callable[[Any], object],
+    rounds: int,
+    calls: int = 1,
+    patience: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float] | str | None]:
+    """Seconds per call of each run, A B C A B C ..., after three calls each to warm up; what it raised if it fails.
+
+    With their patience (seconds) at an end, contests of LEAST_ROUNDS or more stop early.
+    """
+    times: list[list[float] | str | None] = []
+    for run in runs:
+        try:
+            for _ in range(3 if run else 0):
+                wait(run())
+            times.append([] if run else None)
+        except Exception as error:
+            times.append(f"{type(error).__name__}: {error}".splitlines()[0])
+    begin = clock()
+    for done in range(rounds):
+        if done >= LEAST_ROUNDS and clock() - begin > patience:
+            break
+        for run, taken in zip(runs, times, strict=True):
+            if isinstance(taken, list):
+                start = clock()
+                for _ in range(calls):
+                    output = run()
+                wait(output)
+                taken.append((clock() - start) / calls)
+                del output
+    return times
+
+
+def summary(times: list[float]) -> dict[str, Any]:
+    q1, median, q3 = statistics.quantiles(times, n=4, method="inclusive")
+    return {"median": median, "quartiles": [q1, q3], "least": min(times), "rounds": len(times)}
+
+
+def against_floor(summaries: list[Any]) -> list[Any]:
+    """Each with the ratio of its median to that of the floor, which is the first."""
+    floor = summaries[0]["median"]
+    return [{**each, "ratio": each["median"] / floor} if isinstance(each, dict) else each for each in summaries]
+
+
+def machine(device: str) -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = None
+    if device == "gpu":
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory), "gpu": gpu, "system": platform.system()}
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ["jax", "jaxlib", "torch", "numpy", *PEERS]:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """The commit, and whether the packages measured differ from it."""
+    git = lambda *words: subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True).stdout.strip()
+    return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--", "blursim_*"))}
+
+
+def file_name(results: dict[str, Any]) -> str:
+    of = results["machine"]
+    words = [of["gpu"] or f"{of['cpu']} {of['cores']} cores", *results["options"]["backends"]]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
+
+
+if __name__ == "__main__":
+    main()
