@@ -1,0 +1,93 @@
+"""Draw the README's pictures into docs/, from photographs of scikit-image and the picture of `make demo`.
+
+make demo && .venv/bin/python examples/readme_pictures.py
+"""
+
+from pathlib import Path
+
+import _deblur
+import _pictures
+import numpy as np
+import skimage
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image
+
+from blursim_jax import blursim_terms
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def main() -> None:
+    sharp = _deblur.photograph("camera")[::2, ::2]
+    draw_blindness(sharp)
+    draw_size(_deblur.photograph("camera"))
+    demo = Image.open(_pictures.OUTPUT / "deblur_flax.png").convert("RGB")
+    demo.save(DOCS / "deblur.png")
+    shrink(DOCS / "deblur.png")
+    shrink(DOCS / "blind.png")
+
+
+def draw_blindness(sharp: np.ndarray) -> None:
+    """A photograph changed in four ways, and what each option says of the change."""
+    changed = {
+        "Gaussian blur": skimage.filters.gaussian(sharp, sigma=1),
+        "negative about the mean": 2 * sharp.mean() - sharp,
+        "circular shift": np.roll(sharp, (60, 60), axis=(0, 1)),
+        "point reflection": sharp[::-1, ::-1],
+    }
+    figure = Figure(figsize=(10, 3.4))
+    axes = figure.subplots(
+        1, 1 + len(changed), gridspec_kw={"wspace": 0.05, "left": 0.01, "right": 0.99, "bottom": 0.36, "top": 0.92}
+    )
+    for ax, (name, image) in zip(axes, {"y": sharp, **changed}.items(), strict=True):
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.set_title(name, fontsize=10)
+        ax.set(xticks=[], yticks=[])
+    rows = [('spectrum="magnitude"', {}), ('spectrum="complex"', {"spectrum": "complex"})]
+    rows += [('edges="magnitude"', {}), ('edges="vector"', {"edges": "vector"})]
+    for i, (label, option) in enumerate(rows):
+        place = {"xycoords": "axes fraction", "fontsize": 10, "annotation_clip": False}
+        axes[0].annotate(label, (1, -0.15 - 0.14 * i), ha="right", family="monospace", **place)
+        for ax, image in zip(axes[1:], changed.values(), strict=True):
+            terms = blursim_terms(image, sharp, normalization="rms", **option)
+            value = float(terms.specific if "edges" in label else terms.general)
+            color, word = ("crimson", "0: blind") if value < 1e-6 else ("black", f"{value:.4f}")
+            ax.annotate(word, (0.5, -0.15 - 0.14 * i), ha="center", color=color, **place)
+    _pictures.save(figure, DOCS / "blind.png")
+
+
+def draw_size(sharp: np.ndarray) -> None:
+    """The specific term's share of the loss, against the size of the images."""
+    rng = np.random.default_rng(0)
+    blurred = skimage.filters.gaussian(sharp, sigma=2)
+    sizes = np.array([32, 64, 128, 256, 512])
+    figure = Figure(figsize=(5.5, 3), layout="constrained")
+    ax = figure.subplots()
+    for normalization in ("area", "rms"):
+        shares = []
+        for size in sizes:
+            corners = rng.integers(sharp.shape[0] - size + 1, size=(64, 2))
+            x, y = (np.stack([im[i : i + size, j : j + size] for i, j in corners]) for im in (blurred, sharp))
+            general, specific = blursim_terms(x, y, normalization=normalization)
+            shares.append(float(specific / (general + specific)))
+        ax.plot(sizes, 100 * np.array(shares), "o-", label=f'normalization="{normalization}"')
+    ax.set_xscale("log", base=2)
+    ax.set(xticks=sizes, xticklabels=sizes, ylim=(0, None), xlabel="height and width of the images (pixels)")
+    ax.set(ylabel="specific term's share (%)", title="alpha = 0.5, crops of one photograph against its blur")
+    ax.legend()
+    _pictures.save(figure, DOCS / "size.png")
+
+
+def shrink(path: Path) -> None:
+    """At most 900 pixels wide, in 64 greys and 64 colours of the difference maps."""
+    colors = [cmap(np.linspace(0, 1, 64), bytes=True)[:, :3] for cmap in map(colormaps.get_cmap, ("gray", "RdBu_r"))]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate(colors).tobytes())
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((900, 900), Image.Resampling.LANCZOS)
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
