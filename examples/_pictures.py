@@ -18,7 +18,9 @@ def grid(
     Kinds: "image" is grey from 0 to 1; "spectrum" and "edges" are difference maps, red where the first
     image has more, blue where it has less, with one scale per row and kind, so that maps compare.
     """
-    figure = Figure(figsize=(panel * len(columns), (panel + 0.3) * len(rows)), layout="constrained")
+    height, width = next(iter(rows.values()))[0].shape
+    size = (panel * len(columns) + 0.4, panel * height / width * len(rows) + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for i, (label, images) in enumerate(rows.items()):

@@ -63,7 +63,8 @@ def main() -> None:
     seen = {"spectrum": args.spectrum, "edges": args.edges, "sobel_size": args.sobel_size}
     try:
         pairs = [tuple(x for path in args.files for x in (path.name, read(path)))] if args.files else demonstration()
-        print(f"alpha={args.alpha:g} normalization={args.normalization} white={args.range:g}", *map("{0[0]}={0[1]}".format, seen.items()))
+        print(f"alpha={args.alpha:g} range={args.range:g} normalization={args.normalization}", end=" ")
+        print(*(f"{name}={value}" for name, value in seen.items()))
         measures = ("BlurSim", "general", "specific", "MSE", "MAE", "SSIM")
         print("".ljust(45) + "".join(f"{measure:>11}" for measure in measures))
         rows = {}
@@ -78,7 +79,7 @@ def main() -> None:
             rows[name.replace(" | ", "\n")] = [x, y, *map(np.asarray, backend.difference_maps(*images, **seen))]
     except (OSError, TypeError, ValueError) as error:
         parser.error(str(error))
-    columns = [("x", "image"), ("y", "image"), ("spectrum", "spectrum"), ("edges", "edges")]
+    columns = [("x", "image"), ("y", "image"), ("spectrum: x - y", "spectrum"), ("edges: x - y", "edges")]
     _pictures.grid(args.output, columns, rows, panel=2.5)
 
 
