@@ -1,0 +1,169 @@
+"""The torch module is the function with alpha in a buffer, and its schedules are optax's."""
+
+import copy
+import pickle
+
+import numpy as np
+import optax
+import pytest
+import torch
+from tolerances import VALUE_64
+
+from blursim_torch import BlurSim, blursim, cosine_decay_schedule, linear_schedule
+
+OPTIONS = {
+    "axes": (-3, -2),
+    "spectrum": "complex",
+    "edges": "vector",
+    "normalization": "rms",
+    "sobel_size": 3,
+    "reduction": "none",
+}
+
+
+def images():
+    return torch.rand(2, 2, 8, 7, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS], ids=["default", "every option"])
+def test_module_equals_the_function(options):
+    x, y = images()
+    assert torch.equal(BlurSim(0.7, **options)(x, y), blursim(x, y, torch.tensor(0.7), **options))
+    mask = x > 0.3
+    assert torch.equal(BlurSim(0.7, **options)(x, y, mask), blursim(x, y, torch.tensor(0.7), mask=mask, **options))
+
+
+def test_alpha_is_saved_and_restored():
+    saved, restored = BlurSim(0.7), BlurSim()
+    state = saved.state_dict()
+    assert list(state) == ["alpha"]
+    assert restored.alpha == torch.tensor(0.9)
+    restored.load_state_dict(state)
+    assert restored.alpha == saved.alpha == torch.tensor(0.7)
+    saved.alpha = 0.2
+    assert restored.alpha == torch.tensor(0.7)
+
+
+def test_alpha_moves_with_the_module_and_is_not_trained():
+    criterion = BlurSim(0.7)
+    assert not list(criterion.parameters())
+    assert criterion.double().alpha.dtype == torch.float64
+    assert criterion.to("meta").alpha.device.type == "meta"
+
+
+def test_alpha_is_set_in_place_and_checked():
+    criterion = BlurSim()
+    buffer = criterion.alpha
+    criterion.alpha = 0.3
+    assert criterion.alpha is buffer
+    assert buffer == torch.tensor(0.3)
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=r"alpha: expected a number in \[0, 1\]"):
+            criterion.alpha = wrong
+    assert buffer == torch.tensor(0.3)
+
+
+def test_alpha_changed_during_compiled_training_does_not_recompile():
+    torch._dynamo.reset()
+    (x, y), schedule = images().movedim(-1, -3), linear_schedule(0.9, 0.1, 3)
+    model, criterion = torch.nn.Conv2d(3, 3, 3, padding=1), BlurSim()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def loss_of(x, y):
+        return criterion(model(x), y)
+
+    for step in range(4):
+        criterion.alpha = schedule(step)
+        with torch.compiler.set_stance("fail_on_recompile" if step else "default"):
+            loss = loss_of(x, y)
+        torch.testing.assert_close(loss, blursim(model(x), y, schedule(step)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies_are_equal_and_independent(duplicate):
+    x, y = images()
+    criterion = BlurSim(0.7, **OPTIONS)
+    twin = duplicate(criterion)
+    assert torch.equal(twin(x, y), criterion(x, y))
+    twin.alpha = 0.1
+    assert criterion.alpha == torch.tensor(0.7)
+
+
+def test_repr_shows_alpha_and_every_option():
+    assert repr(BlurSim(0.25, **OPTIONS)) == (
+        "BlurSim(alpha=0.25, axes=(-3, -2), spectrum='complex', edges='vector', "
+        "normalization='rms', sobel_size=3, reduction='none')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"alpha": 1.5}, ValueError),
+        ({"alpha": "0.5"}, TypeError),
+        ({"spectrum": "phase"}, ValueError),
+        ({"edges": "canny"}, ValueError),
+        ({"normalization": "l1"}, ValueError),
+        ({"reduction": "max"}, ValueError),
+        ({"sobel_size": 4}, ValueError),
+        ({"sobel_size": 5.0}, TypeError),
+        ({"axes": -1}, TypeError),
+    ],
+    ids=str,
+)
+def test_options_are_checked_when_the_module_is_made(wrong, error):
+    (name,) = wrong
+    with pytest.raises(error, match=f"^{name}: expected"):
+        BlurSim(**wrong)
+
+
+def test_options_are_keyword_only():
+    with pytest.raises(TypeError, match="positional"):
+        BlurSim(0.9, (-2, -1))
+
+
+def assert_equals_optax(ours, optax_schedule):
+    # optax computes in float32
+    for step in (0, 1, 2, 3, 5, 9, 10, 11, 50):
+        np.testing.assert_allclose(ours(step), optax_schedule(step), rtol=1e-6, atol=1e-7)
+        assert isinstance(ours(step), float)
+
+
+@pytest.mark.parametrize("begin", [0, 3])
+@pytest.mark.parametrize("steps", [1, 7, 10, 0, -1])
+@pytest.mark.filterwarnings("ignore")
+def test_linear_schedule_equals_optax(steps, begin):
+    arguments = {"init_value": 0.9, "end_value": 0.1, "transition_steps": steps, "transition_begin": begin}
+    assert_equals_optax(linear_schedule(**arguments), optax.linear_schedule(**arguments))
+    assert_equals_optax(linear_schedule(*arguments.values()), optax.linear_schedule(*arguments.values()))
+
+
+def test_linear_schedule_reads_a_negative_begin_as_zero_as_optax_does():
+    assert_equals_optax(linear_schedule(0.9, 0.1, 5, -2), optax.linear_schedule(0.9, 0.1, 5, -2))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25])
+@pytest.mark.parametrize("exponent", [1.0, 2.0, 0.5])
+@pytest.mark.parametrize("steps", [1, 7, 10])
+def test_cosine_decay_schedule_equals_optax(steps, exponent, alpha):
+    arguments = {"init_value": 0.9, "decay_steps": steps, "alpha": alpha, "exponent": exponent}
+    assert_equals_optax(cosine_decay_schedule(**arguments), optax.cosine_decay_schedule(**arguments))
+    assert_equals_optax(cosine_decay_schedule(*arguments.values()), optax.cosine_decay_schedule(*arguments.values()))
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_cosine_decay_over_no_steps_is_an_error_as_in_optax(steps):
+    for make in (cosine_decay_schedule, optax.cosine_decay_schedule):
+        with pytest.raises(ValueError, match="positive"):
+            make(0.9, steps)
+
+
+def test_schedule_at_both_ends_is_exact():
+    for schedule in (linear_schedule(0.9, 0.1, 10), cosine_decay_schedule(0.9, 10, 1 / 9)):
+        assert schedule(0) == 0.9
+        assert abs(schedule(10) - 0.1) <= VALUE_64
+        BlurSim().alpha = schedule(10)
