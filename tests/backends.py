@@ -31,7 +31,11 @@ class Backend:
 
     def run(self, function, *arrays):
         """function of the backend's arrays, on NumPy arrays (None stays None)."""
-        return self.numpy(function(*map(self.array, arrays)))
+        return self.numpy(self.quick(function)(*map(self.array, arrays)))
+
+    def quick(self, function):
+        """function, so changed that a test, which calls it once, does not wait."""
+        return function
 
     def numpy(self, value):
         """The same value, list or tuple in NumPy float64."""
@@ -50,8 +54,8 @@ class Jax(Backend):
     compile = staticmethod(jax.jit)
     grad = staticmethod(jax.grad)
 
-    def run(self, function, *arrays):
-        return super().run(jax.jit(function), *arrays)  # much less to compile than its operations one by one
+    def quick(self, function):
+        return jax.jit(function)  # one compilation instead of one per operation
 
     def array(self, array, dtype=None):
         return array if array is None else jnp.asarray(array, dtype)
@@ -85,7 +89,7 @@ class Torch(Backend):
         return gradient
 
     def array(self, array, dtype=None):
-        return array if array is None else torch.tensor(array, dtype=dtype and getattr(torch, dtype))
+        return array if array is None else torch.tensor(np.array(array), dtype=dtype and getattr(torch, dtype))
 
     def number(self, array):
         return array.detach().double().numpy()

@@ -1,0 +1,393 @@
+"""Values: every clause of SPEC.md on every backend. Each docstring names the clauses that its test would break with."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from itertools import product
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import reference
+import torch
+from tolerances import NOTHING_64, VALUE_64, distance
+
+import blursim_jax
+import blursim_torch
+
+WORDS = {
+    "spectrum": ("magnitude", "complex"),
+    "edges": ("magnitude", "vector"),
+    "normalization": ("area", "rms"),
+    "reduction": ("mean", "sum", "none"),
+}
+COMBINATIONS = [dict(zip(WORDS, words, strict=True)) for words in product(*WORDS.values())]
+SEEN = [{"spectrum": s, "edges": e} for s, e in product(WORDS["spectrum"], WORDS["edges"])]
+
+# Shape of x, spatial axes, Sobel size, mask: every size with every mask; none to three leading axes; channels first and
+# last; odd, even, prime, not square, the smallest.
+CASES = [
+    ((2, 2), (-2, -1), 3, "none"),
+    ((7, 4), (-1, -2), 3, "boolean"),
+    ((2, 8, 5, 3), (-3, -2), 3, "fraction"),
+    ((2, 3, 5, 8), (-2, -1), 5, "none"),
+    ((3, 3), (-2, -1), 5, "boolean"),
+    ((6, 9, 3), (-3, -2), 5, "fraction"),
+    ((4, 4), (0, 1), 7, "none"),
+    ((11, 2, 13), (2, 0), 7, "boolean"),
+    ((3, 17, 5), (-2, -1), 7, "fraction"),
+    ((2, 3, 2, 6, 7), (-2, -1), 9, "fraction"),
+]
+
+
+def masks_for(shape, rng):
+    """None, boolean, and one in [0, 1] with zeros and ones in it, of an array that broadcasts."""
+    fractions = np.clip(rng.uniform(-0.5, 1.5, shape[1:]), 0, 1)
+    return {"none": None, "boolean": rng.random(shape) < 0.7, "fraction": fractions}
+
+
+def images(rng, *shape):
+    return rng.random((2, *shape))
+
+
+def test_every_clause_is_tested():
+    """SPEC.md's own promise"""
+    root = Path(__file__).parent.parent
+    clauses = re.findall(r"^(\d+\.\d+)\. ", (root / "SPEC.md").read_text(), re.M)
+    tests = "".join(path.read_text() for path in sorted(root.glob("tests/test_*.py")))
+    tested = {clause for line in re.findall(r"SPEC ([\d., ]*\d)", tests) for clause in re.split(r",\s*", line)}
+    assert clauses
+    assert set(clauses) <= tested
+
+
+@pytest.mark.parametrize(("shape", "axes", "size", "mask"), CASES)
+def test_every_combination_of_options_gives_the_value_of_the_reference(backend, shape, axes, size, mask, rng):
+    """SPEC 1.1, 2.1, 3.1, 3.2, 3.4, 3.5, 4.1, 4.2, 4.3, 4.4, 5.1, 5.2, 5.4, 6.1, 8.4"""
+    x, y = images(rng, *shape) - 0.3
+    mask = masks_for(shape, rng)[mask]
+
+    def losses(x, y, mask):
+        return [backend.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **o) for o in COMBINATIONS]
+
+    for actual, options in zip(backend.run(losses, x, y, mask), COMBINATIONS, strict=True):
+        expected = reference.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **options)
+        assert distance(actual, expected) < VALUE_64, options
+
+
+def test_the_general_and_the_specific_term_are_those_of_the_reference(backend, rng):
+    """SPEC 2.1, 2.5"""
+    x, y = images(rng, 2, 3, 6, 5)
+    alpha = rng.random((2, 3))
+    every = lambda x, y: [list(backend.blursim_terms(x, y, **options)) for options in COMBINATIONS]
+    for actual, options in zip(backend.run(every, x, y), COMBINATIONS, strict=True):
+        expected = reference.blursim_terms(x, y, **options)
+        assert max(map(distance, actual, expected)) < VALUE_64
+    terms = backend.run(lambda x, y: backend.blursim_terms(x, y, reduction="none"), x, y)
+    loss = backend.run(lambda x, y, alpha: backend.blursim(x, y, alpha, reduction="none"), x, y, alpha)
+    assert distance((1 - alpha) * terms[0] + alpha * terms[1], loss) < VALUE_64
+
+
+def test_the_loss_is_proportional_to_intensity(backend, rng):
+    """SPEC 1.3"""
+    x, y = images(rng, 3, 7, 6)
+    unit, *scaled = backend.run(lambda x, y: [backend.blursim(c * x, c * y, 0.4) for c in (1, -1, 255)], x, y)
+    assert distance(scaled, [unit, 255 * unit]) < VALUE_64
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 3), (3, 7, 7), (5, 3, 8, 11), (3, 97, 64)])
+def test_the_loss_of_equal_images_is_exactly_zero(backend, dtype, shape, rng):
+    """SPEC 2.3"""
+    x = rng.standard_normal(shape).astype(dtype)
+    again = lambda x, y: [backend.blursim(x, y, 0.4, reduction="none", **options) for options in SEEN]
+    same = lambda x: again(x, x)
+    # As one array, and as two, which a compiler can't tell to be equal.
+    for losses in (backend.run(same, x), backend.run(again, x, x.copy())):
+        assert np.array_equal(losses, np.zeros((4, *shape[:-2])))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # by torch.compile
+def test_the_loss_of_equal_images_is_exactly_zero_compiled_or_not(backend, rng):
+    """SPEC 2.3"""
+    x = backend.array(rng.standard_normal((3, 7, 9)).astype(np.float32))
+    loss = lambda x, y: backend.blursim(x, y, 0.4, reduction="none")
+    for function in (loss, backend.compile(loss)):
+        assert np.array_equal(backend.numpy(function(x, x + 0)), np.zeros(3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loss_is_exactly_symmetric_and_not_negative(backend, dtype, rng):
+    """SPEC 2.3, 2.4"""
+    x, y = images(rng, 5, 9, 14).astype(dtype)
+    losses = lambda x, y: [backend.blursim(x, y, 0.4, reduction="none", **options) for options in SEEN]
+    forth, back = backend.run(losses, x, y), backend.run(losses, y, x)
+    assert np.array_equal(forth, back)
+    assert np.min(forth) > 0
+
+
+def test_how_images_are_batched_does_not_matter(backend, rng):
+    """SPEC 1.1, 1.2"""
+    x, y = images(rng, 6, 5, 8)
+    loss = lambda x, y, **options: backend.blursim(x, y, 0.4, reduction="none", **options)
+    alone = [backend.run(loss, *pair) for pair in zip(x, y, strict=True)]
+    assert distance(backend.run(loss, x, y), alone) < VALUE_64
+    assert distance(backend.run(loss, *(a.reshape(2, 3, 5, 8) for a in (x, y))), np.reshape(alone, (2, 3))) < VALUE_64
+    last = [np.moveaxis(a.reshape(2, 3, 5, 8), 1, -1) for a in (x, y)]
+    assert distance(backend.run(lambda x, y: loss(x, y, axes=(-3, -2)), *last), np.reshape(alone, (2, 3))) < VALUE_64
+    mean = lambda x, y: backend.blursim(x, y, 0.4)
+    halves = [backend.run(mean, x[part], y[part]) for part in (slice(3), slice(3, 6))]
+    assert distance(backend.run(mean, x, y), np.mean(halves)) < VALUE_64
+
+
+def test_axes_may_be_counted_from_either_end_and_swapped_with_the_image(backend, rng):
+    """SPEC 1.1"""
+    x, y = images(rng, 2, 6, 5, 3)
+    # Transposing both images swaps gx and gy, p and q, and leaves all four differences as they are.
+    every = [(1, 2), (-3, -2), (1, -2), [-3, 2], (2, 1)]
+    losses = backend.run(lambda x, y: [backend.blursim(x, y, 0.4, axes=axes) for axes in every], x, y)
+    assert distance(losses, np.full(5, reference.blursim(x, y, 0.4, axes=(1, 2)))) < VALUE_64
+
+
+def test_alpha_may_be_a_number_a_scalar_or_one_per_image(backend, rng):
+    """SPEC 2.2"""
+    x, y = images(rng, 2, 3, 5, 4)
+    loss = lambda x, y, alpha: backend.blursim(x, y, alpha, reduction="none")
+    numbers = (0, 1, 0.25, np.float64(0.25), np.float32(0.25))
+    arrays = [rng.random(shape) for shape in ((), (1,), (3,), (2, 1), (2, 3))]
+    losses = backend.run(lambda x, y, *arrays: [loss(x, y, alpha) for alpha in (*numbers, *arrays)], x, y, *arrays)
+    for actual, alpha in zip(losses, (*numbers, *arrays), strict=True):
+        assert distance(actual, reference.blursim(x, y, alpha, reduction="none")) < VALUE_64
+    general, specific = reference.blursim_terms(x, y)
+    assert distance([losses[0].mean(), losses[1].mean()], [general, specific]) < VALUE_64
+
+
+def test_values_of_an_alpha_array_are_not_checked(backend, rng):
+    """SPEC 2.2, 9.4"""
+    x, y = images(rng, 5, 4)
+    actual = backend.run(lambda x, y, alpha: backend.blursim(x, y, alpha), x, y, np.array(1.5))
+    assert distance(actual, reference.blursim(x, y, 1.5)) < VALUE_64
+
+
+def test_dc_keeps_its_sign(backend):
+    """SPEC 3.3"""
+    dark, light = np.full((6, 5), -0.5), np.full((6, 5), 0.5)
+    general = lambda x, y: backend.blursim_terms(x, y).general
+    assert backend.run(general, dark, light) == pytest.approx(1, rel=VALUE_64)
+
+
+def test_at_dc_nothing_changes_for_images_of_positive_mean(backend, rng):
+    """SPEC 3.3"""
+    x, y = images(rng, 6, 5)
+    plain = np.linalg.norm(np.abs(np.fft.fft2(x)) - np.abs(np.fft.fft2(y))) / 30
+    assert distance(backend.run(lambda x, y: backend.blursim(x, y, 0), x, y), plain) < VALUE_64
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (7, 9)])
+def test_the_complex_general_term_is_the_root_mean_square(backend, shape, rng):
+    """SPEC 3.4"""
+    x, y = images(rng, 3, *shape)
+    actual = backend.run(lambda x, y: backend.blursim(x, y, 0, spectrum="complex", reduction="none"), x, y)
+    assert distance(actual, np.sqrt(np.mean((x - y) ** 2, (-2, -1)))) < VALUE_64
+
+
+def test_the_complex_general_term_computes_no_fft_in_jax(rng):
+    """SPEC 3.4"""
+    x, y = images(rng, 5, 4).astype(np.float32)
+    loss = lambda spectrum: lambda x, y: blursim_jax.blursim(x, y, 0.8, spectrum=spectrum)
+    for change in (lambda f: f, jax.grad):
+        assert "fft" in str(jax.make_jaxpr(change(loss("magnitude")))(x, y))
+        assert "fft" not in str(jax.make_jaxpr(change(loss("complex")))(x, y))
+
+
+def test_the_complex_general_term_computes_no_fft_in_torch(rng):
+    """SPEC 3.4"""
+    x, y = map(torch.tensor, images(rng, 5, 4))
+
+    def operations(spectrum):
+        with torch.profiler.profile() as profile:
+            blursim_torch.blursim(x.clone().requires_grad_(), y, 0.8, spectrum=spectrum).backward()
+        return " ".join(event.key for event in profile.key_averages())
+
+    assert "fft" in operations("magnitude")
+    assert "fft" not in operations("complex")
+
+
+def test_the_kernel_answers_a_slope_with_its_gain(backend):
+    """SPEC 4.1, 4.4, 5.2"""
+    slope = np.broadcast_to(np.arange(20.0), (20, 20))
+    for size in (3, 5, 7):
+        actual = backend.run(
+            lambda x, k=size: backend.difference_maps(x, 0 * x, edges="vector", sobel_size=k).edges, slope
+        )
+        inside = slice(size // 2, -(size // 2))
+        assert distance(actual[inside, inside], np.full_like(actual[inside, inside], 2 ** (2 * size - 3))) < VALUE_64
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_rms_is_area_times_root_area_over_gain(backend, size, rng):
+    """SPEC 5.3"""
+    x, y = images(rng, 3, 9, 14)
+    terms = lambda word: backend.run(
+        lambda x, y: backend.blursim_terms(x, y, normalization=word, sobel_size=size, reduction="none"), x, y
+    )
+    area, rms = terms("area"), terms("rms")
+    assert np.array_equal(area[0], rms[0])
+    assert distance(rms[1], area[1] * np.sqrt(9 * 14) / 2 ** (2 * size - 3)) < VALUE_64
+
+
+def test_the_normalizations_coincide_at_128_squared(backend, rng):
+    """SPEC 5.3"""
+    x, y = images(rng, 64, 256)
+    area, rms = backend.run(lambda x, y: [backend.blursim(x, y, 1, normalization=n) for n in ("area", "rms")], x, y)
+    assert distance(area, rms) < VALUE_64
+
+
+def test_rms_is_independent_of_the_image_size_and_area_is_not(backend, rng):
+    """SPEC 5.2, 10.4"""
+    large = images(rng, 256, 256)
+    small = large[:, :64, :64]
+    terms = lambda pair, word: backend.run(lambda x, y: backend.blursim_terms(x, y, normalization=word), *pair)
+    assert np.allclose(np.divide(terms(large, "rms"), terms(small, "rms")), 1, rtol=0.05)
+    assert np.allclose(np.divide(terms(large, "area"), terms(small, "area")), [1, 1 / 4], rtol=0.05)
+
+
+def test_the_general_term_of_a_repeated_image_stays(backend, rng):
+    """SPEC 3.5, 10.4: n x n copies put n^2 times each magnitude on every n-th frequency and nothing elsewhere."""
+    x, y = images(rng, 5, 6)
+    general = lambda x, y: backend.blursim_terms(x, y).general
+    assert distance(backend.run(general, *np.tile((x, y), (1, 3, 3))), backend.run(general, x, y)) < VALUE_64
+
+
+def test_a_float_mask_mixes_the_images(backend, rng):
+    """SPEC 6.1, 6.4"""
+    x, y = images(rng, 2, 3, 6, 5)
+    masks = [rng.random(shape) for shape in ((6, 5), (2, 1, 6, 1), (2, 3, 6, 5), ())]
+    losses = backend.run(lambda x, y, *masks: [backend.blursim(x, y, 0.4, mask=mask) for mask in masks], x, y, *masks)
+    for actual, mask in zip(losses, masks, strict=True):
+        assert distance(actual, reference.blursim(y + mask * (x - y), y, 0.4)) < VALUE_64
+
+
+def test_a_mask_of_ones_changes_nothing(backend, rng):
+    """SPEC 6.1"""
+    x, y = images(rng, 6, 5)
+    plain = reference.blursim(x, y, 0.4)
+    for mask in (np.ones((6, 5), bool), np.ones((6, 5))):
+        masked = backend.run(lambda x, y, mask: backend.blursim(x, y, 0.4, mask=mask), x, y, mask)
+        assert distance(masked, plain) < VALUE_64
+
+
+@pytest.mark.parametrize("kind", [bool, np.float32, np.float64])
+@pytest.mark.parametrize("outside", [np.nan, np.inf, 1e30])
+def test_x_outside_the_mask_does_not_count(backend, kind, outside, rng):
+    """SPEC 6.2, 6.3"""
+    x, y = images(rng, 2, 6, 7)
+    mask = (rng.random((6, 7)) < 0.6).astype(kind)
+    loss = lambda x, y, mask: [backend.blursim(x, y, 0.4, mask=mask, **options) for options in SEEN]
+    hidden = np.where(mask, x, outside)
+    assert distance(backend.run(loss, hidden, y, mask), backend.run(loss, x, y, mask)) < VALUE_64
+    equal_inside = np.where(mask, y, outside)
+    assert np.array_equal(backend.run(loss, equal_inside, y, mask), np.zeros(4))
+
+
+def test_a_mask_makes_no_edge_on_flat_images(backend):
+    """SPEC 6.3: with zeros outside, instead of y, the square would have had edges and a spectrum."""
+    mask = np.zeros((9, 9), bool)
+    mask[2:6, 3:7] = True
+    terms = lambda x, y, mask: backend.blursim_terms(x, y, mask=mask)
+    assert np.array_equal(backend.run(terms, np.full((9, 9), 0.7), np.full((9, 9), 0.7), mask), [0, 0])
+
+
+def test_with_both_magnitudes_the_loss_is_blind_to_contrast_inversion(backend, rng):
+    """SPEC 10.1"""
+    x = rng.random((7, 6))
+    losses = lambda x, y: [backend.blursim(x, y, 0.5, **options) for options in SEEN]
+    blind, *seeing = backend.run(losses, x, 2 * x.mean() - x)
+    assert blind < NOTHING_64
+    assert min(seeing) > 0.1
+
+
+@pytest.mark.parametrize("shape", [(7, 6), (8, 8)])
+def test_the_spectral_magnitude_is_blind_to_shifts_and_point_reflection_and_the_edges_are_not(backend, shape, rng):
+    """SPEC 10.2"""
+    x = rng.random(shape)
+    terms = lambda x, y: backend.blursim_terms(x, y)
+    for moved in (np.roll(x, (2, 3), (0, 1)), x[::-1, ::-1], np.roll(x[::-1, ::-1], (1, 1), (0, 1))):
+        general, specific = backend.run(terms, x, moved)
+        assert general < NOTHING_64
+        assert specific > 0.1
+
+
+def test_the_specific_term_is_blind_to_any_constant(backend, rng):
+    """SPEC 10.3"""
+    x = rng.random((7, 6))
+    general, specific = backend.run(lambda x, y: backend.blursim_terms(x, y), x, x - 0.75)
+    assert distance(general, 0.75) < VALUE_64
+    assert specific < NOTHING_64
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "size"), [((6, 5), (-2, -1), 5), ((2, 7, 5, 3), (-3, -2), 3), ((2, 8, 3), (2, 1), 3)]
+)
+@pytest.mark.parametrize("options", SEEN, ids=lambda options: "-".join(options.values()))
+def test_the_maps_are_those_of_the_reference_and_their_norms_are_the_terms(backend, shape, axes, size, options, rng):
+    """SPEC 11.1, 11.2, 11.3"""
+    x, y = images(rng, *shape)
+    options = dict(options, axes=axes, sobel_size=size)
+    maps = backend.run(lambda x, y: backend.difference_maps(x, y, **options), x, y)
+    for actual, expected in zip(maps, reference.difference_maps(x, y, **options), strict=True):
+        assert distance(actual, expected) < VALUE_64
+    area = shape[axes[0]] * shape[axes[1]]
+    norms = [np.linalg.norm(m, axis=axes) / area for m in maps]
+    assert distance(norms, reference.blursim_terms(x, y, reduction="none", **options)) < VALUE_64
+
+
+def test_dc_is_in_the_centre_of_the_spectrum_map(backend):
+    """SPEC 11.2"""
+    for height, width in ((6, 5), (7, 8)):
+        ones = np.ones((height, width))
+        spectrum = backend.run(lambda x: backend.difference_maps(0 * x, x).spectrum, ones)
+        assert spectrum[height // 2, width // 2] == pytest.approx(-height * width)
+        assert np.abs(spectrum).sum() == pytest.approx(height * width)
+
+
+@pytest.mark.parametrize("name", ["blursim", "blursim_terms", "difference_maps", "Terms", "Maps"])
+def test_both_backends_have_the_same_parameters(name):
+    """SPEC 12.1"""
+    facts = lambda package: [
+        (p.name, p.kind, p.default) for p in inspect.signature(getattr(package, name)).parameters.values()
+    ]
+    assert facts(blursim_jax) == facts(blursim_torch)
+
+
+def test_all_options_are_keyword_only():
+    """SPEC 12.1"""
+    for package in (blursim_jax, blursim_torch):
+        for function, positional in (("blursim", 3), ("blursim_terms", 2), ("difference_maps", 2)):
+            parameters = list(inspect.signature(getattr(package, function)).parameters.values())
+            assert [p.name for p in parameters[:positional]] == ["x", "y", "alpha"][:positional]
+            assert all(p.kind is p.KEYWORD_ONLY for p in parameters[positional:])
+    module = list(inspect.signature(blursim_torch.BlurSim).parameters.values())
+    assert all(p.kind is p.KEYWORD_ONLY for p in module[1:])
+    defaults = {p.name: p.default for p in inspect.signature(blursim_torch.blursim).parameters.values()}
+    assert all(p.default == defaults[p.name] for p in module[1:])
+
+
+def test_the_public_names_are_those_of_the_definition():
+    """SPEC 12.1, 12.2"""
+    public = lambda package: {name for name in vars(package) if not name.startswith("_")}
+    both = {"blursim", "blursim_terms", "difference_maps", "Terms", "Maps"}
+    assert public(blursim_jax) == both
+    assert public(blursim_torch) == both | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
+    for package in (blursim_jax, blursim_torch):
+        assert all(inspect.getdoc(getattr(package, name)) for name in public(package))
+
+
+@pytest.mark.parametrize("package", [blursim_jax, blursim_torch], ids=lambda package: package.__name__)
+def test_the_examples_in_docstrings_run(package):
+    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+    results = [doctest.testmod(module) for module in modules]
+    assert sum(result.failed for result in results) == 0
+    assert sum(result.attempted for result in results) >= 9
