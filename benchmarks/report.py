@@ -103,11 +103,12 @@ def plot(all_results: list[dict[str, Any]], path: Path) -> None:
             line, color = section == "sides", f"C{labels.index(label)}"
             panel.plot(*points, "o-" if line else "x", color=color, label=label if line else None, markersize=4)
         panel.axhline(1, color="gray", linewidth=1, linestyle=":")
-        panel.set(xscale="log", title=title, ylim=(0, None))
+        panel.set(xscale="log", title=title)
         panel.set_xlabel("side of the image, pixels (x: odd, prime, not square)")
         panel.set_xticks([128, 256, 512, 1024, 2048, 4096], ["128", "256", "512", "1024", "2048", "4096"])
         panel.minorticks_off()
     panels[0].set_ylabel("time / FFT floor")
+    panels[0].set_ylim(0)
     panels[1].legend(frameon=False)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
