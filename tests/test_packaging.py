@@ -1,0 +1,148 @@
+"""Each package stands alone on its framework, and the wheel holds the two packages and nothing else."""
+
+import ast
+import inspect
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import blursim_jax
+import blursim_torch
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"blursim_jax": blursim_jax, "blursim_torch": blursim_torch}
+FRAMEWORKS = {"blursim_jax": {"jax", "numpy"}, "blursim_torch": {"torch"}}
+packages = pytest.mark.parametrize("package", PACKAGES)
+
+ALONE = """
+import sys
+
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == {other!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}")
+
+sys.meta_path.insert(0, Absent)
+{use_framework}
+own = {{name.partition(".")[0] for name in sys.modules}}
+{use_package}
+third = {{name.partition(".")[0] for name in sys.modules}} - own - sys.stdlib_module_names
+assert third == {{{package!r}}}, f"imports {{third}}"
+"""
+USE_FRAMEWORK = {
+    "blursim_jax": """
+import jax, jax.numpy as jnp
+x, y = jax.random.uniform(jax.random.key(0), (2, 8, 8))
+jax.jit(jax.grad(lambda x: abs(jnp.fft.rfft2(x)).sum()))(x)
+""",
+    "blursim_torch": """
+import torch
+x, y = torch.rand(2, 8, 8).unbind()
+torch.fft.rfft2(x.requires_grad_()).abs().sum().backward()
+""",
+}
+USE_PACKAGE = {
+    "blursim_jax": """
+from blursim_jax import blursim
+assert jax.jit(jax.grad(blursim))(x, y, 0.8).any()
+""",
+    "blursim_torch": """
+from blursim_torch import blursim
+assert torch.autograd.grad(blursim(x, y, 0.8), x)[0].any()
+""",
+}
+
+
+def run_alone(package, tree):
+    """The package of that tree takes a gradient in a fresh process, where the other framework is absent."""
+    (other,) = {"jax", "torch"} - FRAMEWORKS[package]
+    code = ALONE.format(
+        other=other, package=package, use_framework=USE_FRAMEWORK[package], use_package=USE_PACKAGE[package]
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, check=False)
+
+
+@packages
+def test_package_works_without_the_other_framework_and_imports_no_third(package):
+    ran = run_alone(package, ROOT)
+    assert ran.returncode == 0, ran.stderr
+
+
+@packages
+@pytest.mark.parametrize("third", ["other", "unrelated"])
+def test_an_import_too_many_would_be_noticed(package, third, tmp_path):
+    shutil.copytree(ROOT / package, tmp_path / package)
+    (tmp_path / "unrelated.py").touch()
+    (other,) = {"jax", "torch"} - FRAMEWORKS[package]
+    name = other if third == "other" else third
+    with (tmp_path / package / "__init__.py").open("a") as module:
+        module.write(f"\nimport {name}\n")
+    assert (f"No module named {name!r}" if third == "other" else "imports {") in run_alone(package, tmp_path).stderr
+
+
+@packages
+def test_source_imports_only_its_framework_and_the_standard_library(package):
+    allowed = {package, *FRAMEWORKS[package], *sys.stdlib_module_names}
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path.name} imports relatively"
+                names = [node.module]
+            assert {name.partition(".")[0] for name in names} <= allowed, f"{path.name}, line {node.lineno}"
+
+
+def files(package):
+    return {path.name for path in (ROOT / package).iterdir() if path.is_file()}
+
+
+def test_both_packages_have_the_same_files():
+    assert files("blursim_jax") == files("blursim_torch") - {"_module.py", "_schedules.py"}
+
+
+@packages
+def test_package_is_typed(package):
+    assert "py.typed" in files(package)
+
+
+def public(package):
+    """Names that `from package._file import name as name` exports, which is all that type checkers allow."""
+    tree = ast.parse(inspect.getsource(package))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    aliases = [alias for node in imports for alias in node.names]
+    assert all(alias.asname == alias.name for alias in aliases)
+    assert {name for name in vars(package) if not name.startswith("_")} == {alias.name for alias in aliases}
+    return {alias.name for alias in aliases}
+
+
+def test_public_names_are_exported_explicitly_and_are_those_of_the_design():
+    shared = {"blursim", "blursim_terms", "difference_maps", "Terms", "Maps"}
+    assert public(blursim_jax) == shared
+    assert public(blursim_torch) == shared | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
+
+
+@pytest.mark.parametrize("function", ["blursim", "blursim_terms", "difference_maps"])
+def test_both_packages_have_the_same_signatures(function):
+    ours, theirs = (inspect.signature(getattr(package, function)).parameters.values() for package in PACKAGES.values())
+    assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
+    required = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert required == ["x", "y", "alpha"][: len(required)]
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in list(ours)[len(required) :])
+
+
+def test_wheel_holds_the_two_packages_and_nothing_else(tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
+    # Without isolation nothing is downloaded: setuptools comes with torch.
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tree]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    metadata = {name for name in names if ".dist-info/" in name}
+    assert set(names) - metadata == {f"{package}/{name}" for package in PACKAGES for name in files(package)}
+    assert any(name.endswith("/licenses/LICENSE") for name in metadata)
