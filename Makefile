@@ -6,7 +6,7 @@ demo: .venv/demo
 	.venv/bin/python examples/train_deblur_flax.py
 
 test: .venv/test
-	.venv/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
 
 lint: .venv/test
 	.venv/bin/ruff check
