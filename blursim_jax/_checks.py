@@ -36,7 +36,9 @@ def check_images(x: Any, y: Any, axes: Sequence[int], sobel_size: int) -> None:
     check_options(axes, sobel_size)
     for name, image in (("x", x), ("y", y)):
         if not isinstance(image, ARRAYS):
-            raise TypeError(f"{name}: expected an array of {_words(DTYPES)}, got {type(image).__name__}; convert it first")
+            raise TypeError(
+                f"{name}: expected an array of {_words(DTYPES)}, got {type(image).__name__}; convert it first"
+            )
         if _dtype(image) not in DTYPES:
             raise TypeError(
                 f"{name}: expected an array of {_words(DTYPES)}, got {_dtype(image)}; "
@@ -68,12 +70,16 @@ def check_images(x: Any, y: Any, axes: Sequence[int], sobel_size: int) -> None:
 
 def check_alpha(alpha: Any, batch: Sequence[int]) -> None:
     if isinstance(alpha, Real) and not isinstance(alpha, bool):
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected a number in [0, 1], got {alpha}; 0 is the general term alone, 1 the specific")
+        if not 0 <= float(alpha) <= 1:
+            raise ValueError(
+                f"alpha: expected a number in [0, 1], got {alpha}; 0 is the general term alone, 1 the specific"
+            )
         return
     if not isinstance(alpha, ARRAYS) or _dtype(alpha) not in DTYPES:
         got = _dtype(alpha) if isinstance(alpha, ARRAYS) else type(alpha).__name__
-        raise TypeError(f"alpha: expected a number in [0, 1] or an array of {_words(DTYPES)}, got {got}; convert it first")
+        raise TypeError(
+            f"alpha: expected a number in [0, 1] or an array of {_words(DTYPES)}, got {got}; convert it first"
+        )
     if not _broadcasts(alpha.shape, batch):
         raise ValueError(
             f"alpha: expected a scalar or a shape that broadcasts to the batch shape {tuple(batch)}, "

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 SPATIAL = (-2, -1)
+Distance = Callable[..., Array]
+WithGradient = Callable[..., tuple[Array, Array]]
 
 
 def root(squares: Array) -> Array:
     """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
-    positive = squares >= jnp.finfo(squares.dtype).tiny
+    positive = squares >= float(jnp.finfo(squares.dtype).tiny)
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
 
 
@@ -24,37 +27,35 @@ def norm(squares: Array) -> Array:
 
 def inverse(norms: Array) -> Array:
     """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
-    safe = jnp.where(norms > 0, norms, 1)
-    return jnp.where(norms > 0, 1 / safe, 0)[..., None, None]
+    return (1 / jnp.where(norms > 0, norms, jnp.inf))[..., None, None]
 
 
-def with_gradient(gradient: Callable[..., Array]) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
-    """Give a symmetric distance(x, y, *static) its closed-form gradient(x, y, *static) for x.
+def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], Distance]:
+    """Give a symmetric distance(x, y, *static) its gradient for x in closed form.
 
-    Symmetry makes gradient(y, x) the gradient for y. The rule is built of plain operations, so
-    every transform, of any order, goes through it.
+    distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
+    for y. It is built of plain operations, so every transform, of any order, goes through it.
     """
 
-    def decorate(distance: Callable[..., Array]) -> Callable[..., Array]:
+    def decorate(distance: Distance) -> Distance:
         @functools.wraps(distance)
-        def with_static(x: Array, y: Array, *static: int) -> Array:
+        def of_images(x: Array, y: Array, *static: int) -> Array:
             @jax.custom_jvp
-            def of_images(x: Array, y: Array) -> Array:
+            def differentiable(x: Array, y: Array) -> Array:
                 return distance(x, y, *static)
 
-            def jvp(images: tuple[Array, Array], tangents: tuple[object, object]) -> tuple[Array, Array]:
-                value = of_images(*images)
-                directional = jnp.zeros_like(value)
-                for (image, other), tangent in zip((images, images[::-1]), tangents, strict=True):
+            def jvp(images: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+                value = differentiable(*images)
+                along = jnp.zeros_like(value)
+                for pair, tangent in zip((images, images[::-1]), tangents, strict=True):
                     # An image that is not differentiated costs nothing.
                     if not isinstance(tangent, SymbolicZero):
-                        slope = gradient(image, other, *static) * tangent
-                        directional += jnp.sum(slope, SPATIAL)
-                return value, directional
+                        along += jnp.sum(distance_and_gradient(*pair, *static)[1] * tangent, SPATIAL)
+                return value, along
 
-            of_images.defjvp(jvp, symbolic_zeros=True)
-            return of_images(x, y)
+            differentiable.defjvp(jvp, symbolic_zeros=True)
+            return differentiable(x, y)
 
-        return with_static
+        return of_images
 
     return decorate

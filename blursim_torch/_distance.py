@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 SPATIAL = (-2, -1)
+Distance = Callable[..., Tensor]
+WithGradient = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
     """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
+    if not torch.is_grad_enabled():
+        return squares.sqrt()
     positive = squares >= torch.finfo(squares.dtype).tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
@@ -23,23 +27,23 @@ def norm(squares: Tensor) -> Tensor:
 
 def inverse(norms: Tensor) -> Tensor:
     """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
-    safe = torch.where(norms > 0, norms, 1)
-    return torch.where(norms > 0, 1 / safe, 0)[..., None, None]
+    return (1 / torch.where(norms > 0, norms, torch.inf))[..., None, None]
 
 
-def with_gradient(gradient: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Give a symmetric distance(x, y, *static) its closed-form gradient(x, y, *static) for x.
+def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], Distance]:
+    """Give a symmetric distance(x, y, *static) its gradient for x in closed form.
 
-    Symmetry makes gradient(y, x) the gradient for y. The rule is built of plain operations, so
-    every transform, of any order, goes through it.
+    distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
+    for y. It is built of plain operations, so every transform, of any order, goes through it.
     """
 
-    def decorate(distance: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def decorate(distance: Distance) -> Distance:
         @functools.wraps(distance)
         def of_images(x: Tensor, y: Tensor, *static: int) -> Tensor:
             # torch.compile traces no Function that has a forward-mode rule, and needs none.
             function = _Distance if torch.compiler.is_compiling() else _ForwardModeDistance
-            result: Tensor = function.apply(x, y, distance, gradient, *static)
+            wanted = tuple(torch.is_grad_enabled() and image.requires_grad for image in (x, y))
+            result: Tensor = function.apply(x, y, distance, distance_and_gradient, static, wanted)[0]
             return result
 
         return of_images
@@ -51,28 +55,53 @@ class _Distance(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor, distance: Callable[..., Tensor], gradient: Callable[..., Tensor], *static: int) -> Tensor:
-        return distance(x, y, *static)
+    def forward(
+        x: Tensor,
+        y: Tensor,
+        distance: Distance,
+        distance_and_gradient: WithGradient,
+        static: tuple[int, ...],
+        wanted: tuple[bool, bool],
+    ) -> tuple[Tensor, ...]:
+        """The distance, then the gradients wanted: by now half of their work is done."""
+        if not any(wanted):
+            return (distance(x, y, *static),)
+        pairs = [pair for pair, want in (((x, y), wanted[0]), ((y, x), wanted[1])) if want]
+        results = [distance_and_gradient(*pair, *static) for pair in pairs]
+        return results[0][0], *(gradient for _, gradient in results)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, y, _, ctx.gradient, *ctx.static = inputs
-        ctx.save_for_backward(x, y)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        x, y, _, ctx.rule, ctx.static, ctx.wanted = inputs
+        gradients = output[1:]
+        ctx.mark_non_differentiable(*gradients)
+        ctx.save_for_backward(x, y, *gradients)
         ctx.save_for_forward(x, y)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, y = ctx.saved_tensors
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, *gradients = ctx.saved_tensors
         scale = upstream[..., None, None]
-        for_x = scale * ctx.gradient(x, y, *ctx.static) if ctx.needs_input_grad[0] else None
-        for_y = scale * ctx.gradient(y, x, *ctx.static) if ctx.needs_input_grad[1] else None
-        return for_x, for_y, None, None, *(None for _ in ctx.static)
+        results: list[Tensor | None] = []
+        for pair, needed, known in zip(((x, y), (y, x)), ctx.needs_input_grad, ctx.wanted, strict=False):
+            known_gradient = gradients.pop(0) if known else None
+            if not needed:
+                results.append(None)
+            elif known_gradient is None or torch.is_grad_enabled():
+                # To be differentiated once more, so it must depend on the images.
+                results.append(scale * ctx.rule(*pair, *ctx.static)[1])
+            else:
+                results.append(scale * known_gradient)
+        return *results, None, None, None, None
 
 
 class _ForwardModeDistance(_Distance):
     @staticmethod
-    def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, *_: None) -> Tensor:
+    def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         x, y = ctx.saved_tensors
-        along_x = (ctx.gradient(x, y, *ctx.static) * dx).sum(SPATIAL) if dx is not None else 0
-        along_y = (ctx.gradient(y, x, *ctx.static) * dy).sum(SPATIAL) if dy is not None else 0
-        return along_x + along_y
+        along = [
+            (ctx.rule(*pair, *ctx.static)[1] * tangent).sum(SPATIAL)
+            for pair, tangent in (((x, y), dx), ((y, x), dy))
+            if tangent is not None
+        ]
+        return sum(along[1:], along[0]), *(None for want in ctx.wanted if want)

@@ -1,5 +1,6 @@
 """The general term: how far apart the spectra of two images are (SPEC 3)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +17,7 @@ def _rfft2(x: Tensor) -> Tensor:
 
 
 def _transposed_rfft2(half: Tensor, shape: Sequence[int]) -> Tensor:
-    """Images of the given height and width from half spectra; transpose of _rfft2."""
+    """Images of the given height and width from half spectra: irfft2 without its 1 / (H W)."""
     if torch.compiler.is_dynamo_compiling():
         return _opaque_irfft2(half, shape)
     return torch.fft.irfft2(torch.view_as_complex(half), shape, norm="forward")
@@ -43,69 +44,70 @@ def _(half: Tensor, shape: Sequence[int]) -> Tensor:
     return half.new_empty((*half.shape[:-3], *shape))
 
 
-def _bin_indices(half: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of each bin of a half spectrum; together they broadcast to it."""
-    height, width = half.shape[-2:]
-    return torch.arange(height, device=half.device)[:, None], torch.arange(width, device=half.device)
+def _is_dc(magnitude: Tensor) -> Tensor:
+    """True at row 0, column 0; broadcasts to a spectrum."""
+    height, width = magnitude.shape[-2:]
+    row, column = torch.arange(height, device=magnitude.device), torch.arange(width, device=magnitude.device)
+    return (row[:, None] == 0) & (column == 0)
 
 
 def _magnitude(spectrum: Tensor) -> Tensor:
     """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
     real, imag = spectrum.unbind(-1)
-    row, column = _bin_indices(real)
-    return torch.where((row == 0) & (column == 0), real, root(real**2 + imag**2))
+    length = root(torch.addcmul(real.square(), imag, imag))
+    return torch.where(_is_dc(length), real, length)
 
 
 def _full_squares(half: Tensor, width: int) -> Tensor:
     """Squares over the half spectrum that add up to those over the whole one."""
-    _, column = _bin_indices(half)
+    column = torch.arange(half.shape[-1], device=half.device)
     # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
     alone = (column == 0) | (2 * column == width)
-    return torch.where(alone, half**2, 2 * half**2)
+    return half.square() * torch.where(alone, 1, 2)
 
 
-def _magnitude_gradient(x: Tensor, y: Tensor) -> Tensor:
-    """irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 seen backwards, halves and all."""
+def _magnitude_distance_and_gradient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
     X = _rfft2(x)
     magnitude = _magnitude(X)
     difference = magnitude - _magnitude(_rfft2(y))
+    distance = norm(_full_squares(difference, x.shape[-1]))
     # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
-    rounding = 16 * torch.finfo(x.dtype).eps * norm(x**2)[..., None, None]
-    nonzero = magnitude.abs() > rounding
-    ratio = torch.where(nonzero, difference / torch.where(nonzero, magnitude, 1), 0)
+    rounding = 16 * torch.finfo(x.dtype).eps * norm(x.square())[..., None, None]
+    unscaled = difference * inverse(distance)
+    ratio = unscaled / torch.where(magnitude.abs() > rounding, magnitude, torch.inf)
     real, imag = X.unbind(-1)
-    row, column = _bin_indices(real)
-    dc = (row == 0) & (column == 0)
-    direction = torch.stack([torch.where(dc, difference, ratio * real), ratio * imag], -1)
-    length = norm(_full_squares(difference, x.shape[-1]))
-    return _transposed_rfft2(direction, x.shape[-2:]) * inverse(length)
+    direction = torch.stack([torch.where(_is_dc(ratio), unscaled, ratio * real), ratio * imag], -1)
+    return distance, _transposed_rfft2(direction, x.shape[-2:])
 
 
-@with_gradient(_magnitude_gradient)
+@with_gradient(_magnitude_distance_and_gradient)
 def magnitude_distance(x: Tensor, y: Tensor) -> Tensor:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
     difference = _magnitude(_rfft2(x)) - _magnitude(_rfft2(y))
     return norm(_full_squares(difference, x.shape[-1]))
 
 
-def _complex_gradient(x: Tensor, y: Tensor) -> Tensor:
+def _complex_distance_and_gradient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     difference = x - y
-    return difference * inverse(norm(difference**2)) * _root_area(x)
+    distance = norm(difference.square()) * _root_area(x)
+    return distance, difference * (_root_area(x) ** 2 * inverse(distance))
 
 
-@with_gradient(_complex_gradient)
+@with_gradient(_complex_distance_and_gradient)
 def complex_distance(x: Tensor, y: Tensor) -> Tensor:
     """||X - Y||_2 of each image: by Parseval sqrt(H W) ||x - y||_2, without an FFT."""
-    return norm((x - y) ** 2) * _root_area(x)
+    return norm((x - y).square()) * _root_area(x)
 
 
 def _root_area(x: Tensor) -> float:
-    return (x.shape[-2] * x.shape[-1]) ** 0.5
+    return math.sqrt(x.shape[-2] * x.shape[-1])
 
 
 def magnitude_map(x: Tensor, y: Tensor) -> Tensor:
     """|X| - |Y| with DC in the centre, shape (*batch, H, W)."""
-    return torch.fft.fftshift(_magnitude(torch.view_as_real(torch.fft.fft2(x))) - _magnitude(torch.view_as_real(torch.fft.fft2(y))), SPATIAL)
+    X, Y = (torch.view_as_real(torch.fft.fft2(image)) for image in (x, y))
+    return torch.fft.fftshift(_magnitude(X) - _magnitude(Y), SPATIAL)
 
 
 def complex_map(x: Tensor, y: Tensor) -> Tensor:
