@@ -1,7 +1,9 @@
 """BlurSim for JAX: a loss for models whose inputs or outputs contain Gaussian blur."""
 
 from blursim_jax._blursim import Maps as Maps
+from blursim_jax._blursim import Target as Target
 from blursim_jax._blursim import Terms as Terms
 from blursim_jax._blursim import blursim as blursim
 from blursim_jax._blursim import blursim_terms as blursim_terms
 from blursim_jax._blursim import difference_maps as difference_maps
+from blursim_jax._blursim import prepare as prepare

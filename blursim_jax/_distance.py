@@ -30,11 +30,12 @@ def inverse(norms: Array) -> Array:
     return (1 / jnp.where(norms > 0, norms, jnp.inf))[..., None, None]
 
 
-def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], Distance]:
-    """Give a symmetric distance(x, y, *static) its gradient for x in closed form.
+def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:
+    """Give distance(x, y, *static) its gradient for x in closed form.
 
     distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
-    for y. It is built of plain operations, so every transform, of any order, goes through it.
+    for y; without symmetry y is a constant. It is built of plain operations, so every transform,
+    of any order, goes through it.
     """
 
     def decorate(distance: Distance) -> Distance:
@@ -47,7 +48,8 @@ def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], D
             def jvp(images: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
                 value = differentiable(*images)
                 along = jnp.zeros_like(value)
-                for pair, tangent in zip((images, images[::-1]), tangents, strict=True):
+                pairs = (images, images[::-1]) if symmetric else (images,)
+                for pair, tangent in zip(pairs, tangents, strict=False):
                     # An image that is not differentiated costs nothing.
                     if not isinstance(tangent, SymbolicZero):
                         along += jnp.sum(distance_and_gradient(*pair, *static)[1] * tangent, SPATIAL)

@@ -82,20 +82,31 @@ def _adjoint(u: Array, v: Array, size: int) -> Array:
     return _smooth(x, size, "symmetric") / weight
 
 
-def _magnitude_distance_and_gradient(x: Array, y: Array, size: int) -> tuple[Array, Array]:
+def magnitude(x: Array, size: int) -> Array:
+    """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
+    return _length(*_diagonals(_smooth(x, size, "reflect")))
+
+
+def _distance_and_gradient_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
     """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
     u, v = _diagonals(_smooth(x, size, "reflect"))
     length = _length(u, v)
-    difference = length - _length(*_diagonals(_smooth(y, size, "reflect")))
+    difference = length - target
     distance = norm(2 * difference**2)
     ratio = difference * (2 * inverse(distance)) / jnp.where(length > 0, length, jnp.inf)
     return distance, _adjoint(ratio * u, ratio * v, size)
 
 
-@with_gradient(_magnitude_distance_and_gradient)
+@with_gradient(_distance_and_gradient_to, symmetric=False)
+def magnitude_distance_to(x: Array, target: Array, size: int) -> Array:
+    """magnitude_distance(x, y), given magnitude(y)."""
+    return norm(2 * (magnitude(x, size) - target) ** 2)
+
+
+@with_gradient(lambda x, y, size: _distance_and_gradient_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Array, y: Array, size: int) -> Array:
     """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm(magnitude_map(x, y, size) ** 2)
+    return norm(2 * (magnitude(x, size) - magnitude(y, size)) ** 2)
 
 
 def _vector_distance_and_gradient(x: Array, y: Array, size: int) -> tuple[Array, Array]:
@@ -112,10 +123,9 @@ def vector_distance(x: Array, y: Array, size: int) -> Array:
 
 def magnitude_map(x: Array, y: Array, size: int) -> Array:
     """|grad x| - |grad y|, shape (*batch, H, W)."""
-    difference = _length(*_diagonals(_smooth(x, size, "reflect"))) - _length(*_diagonals(_smooth(y, size, "reflect")))
-    return math.sqrt(2) * difference
+    return math.sqrt(2) * (magnitude(x, size) - magnitude(y, size))
 
 
 def vector_map(x: Array, y: Array, size: int) -> Array:
     """|grad (x - y)|, shape (*batch, H, W)."""
-    return math.sqrt(2) * _length(*_diagonals(_smooth(x - y, size, "reflect")))
+    return math.sqrt(2) * magnitude(x - y, size)

@@ -14,10 +14,10 @@ def _is_dc(magnitude: Array) -> Array:
     return (row == 0) & (column == 0)
 
 
-def _magnitude(spectrum: Array) -> Array:
+def _length(spectrum: Array) -> Array:
     """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
-    length = root(spectrum.real**2 + spectrum.imag**2)
-    return jnp.where(_is_dc(length), spectrum.real, length)
+    absolute = root(spectrum.real**2 + spectrum.imag**2)
+    return jnp.where(_is_dc(absolute), spectrum.real, absolute)
 
 
 def _full_squares(half: Array, width: int) -> Array:
@@ -28,25 +28,35 @@ def _full_squares(half: Array, width: int) -> Array:
     return jnp.where(alone, half**2, 2 * half**2)
 
 
-def _magnitude_distance_and_gradient(x: Array, y: Array) -> tuple[Array, Array]:
+def magnitude(x: Array) -> Array:
+    """The half spectrum of magnitudes that magnitude_distance compares, shape (*batch, H, W // 2 + 1)."""
+    return _length(jnp.fft.rfft2(x))
+
+
+def _distance_and_gradient_to(x: Array, target: Array) -> tuple[Array, Array]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
     X = jnp.fft.rfft2(x)
-    magnitude = _magnitude(X)
-    difference = magnitude - _magnitude(jnp.fft.rfft2(y))
+    length = _length(X)
+    difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
     # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
     rounding = 16 * float(jnp.finfo(x.dtype).eps) * norm(x**2)[..., None, None]
     unscaled = difference * inverse(distance)
-    ratio = unscaled / jnp.where(jnp.abs(magnitude) > rounding, magnitude, jnp.inf)
+    ratio = unscaled / jnp.where(jnp.abs(length) > rounding, length, jnp.inf)
     direction = lax.complex(jnp.where(_is_dc(ratio), unscaled, ratio * X.real), ratio * X.imag)
     return distance, jnp.fft.irfft2(direction, x.shape[-2:], norm="forward")
 
 
-@with_gradient(_magnitude_distance_and_gradient)
+@with_gradient(_distance_and_gradient_to, symmetric=False)
+def magnitude_distance_to(x: Array, target: Array) -> Array:
+    """magnitude_distance(x, y), given magnitude(y)."""
+    return norm(_full_squares(magnitude(x) - target, x.shape[-1]))
+
+
+@with_gradient(lambda x, y: _distance_and_gradient_to(x, magnitude(y)))
 def magnitude_distance(x: Array, y: Array) -> Array:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    difference = _magnitude(jnp.fft.rfft2(x)) - _magnitude(jnp.fft.rfft2(y))
-    return norm(_full_squares(difference, x.shape[-1]))
+    return norm(_full_squares(magnitude(x) - magnitude(y), x.shape[-1]))
 
 
 def _complex_distance_and_gradient(x: Array, y: Array) -> tuple[Array, Array]:
@@ -68,7 +78,7 @@ def _root_area(x: Array) -> float:
 def magnitude_map(x: Array, y: Array) -> Array:
     """|X| - |Y| with DC in the centre, shape (*batch, H, W)."""
     X, Y = (jnp.fft.fft2(image) for image in (x, y))
-    return jnp.fft.fftshift(_magnitude(X) - _magnitude(Y), SPATIAL)
+    return jnp.fft.fftshift(_length(X) - _length(Y), SPATIAL)
 
 
 def complex_map(x: Array, y: Array) -> Array:

@@ -23,9 +23,18 @@ class Maps(NamedTuple):
     edges: Tensor
 
 
+class Target(NamedTuple):
+    """What `prepare` keeps of a fixed image, to be given to `blursim` in the place of y."""
+
+    image: Tensor
+    spectrum: Tensor | None
+    edges: Tensor | None
+    options: tuple[tuple[int, ...], str, str, int]
+
+
 def blursim(
     x: Tensor,
-    y: Tensor,
+    y: Tensor | Target,
     alpha: float | Tensor,
     *,
     axes: Sequence[int] = (-2, -1),
@@ -48,7 +57,8 @@ def blursim(
     Args:
         x: float images, shape (\*batch, H, W) or as `axes` says; any range, commonly [0, 1].
             float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
-        y: float images, the shape of x. Its dtype may differ; the wider one counts.
+        y: float images, the shape of x. Its dtype may differ; the wider one counts. Or a `Target`,
+            prepared from such with the same options; then y is a constant.
         alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that
             broadcasts to the batch shape, one weight per image. Changing a tensor never recompiles.
         axes: the two spatial axes. Channels last is (-3, -2).
@@ -104,7 +114,7 @@ def blursim(
 
 def blursim_terms(
     x: Tensor,
-    y: Tensor,
+    y: Tensor | Target,
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Literal["magnitude", "complex"] = "magnitude",
@@ -129,25 +139,66 @@ def blursim_terms(
         (torch.Size([8, 3]), torch.Size([8, 3]))
     """
     _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
-    _checks.check_images(x, y, axes, sobel_size)
-    x, y = _compared(x, y, mask, axes)
+    target = y if isinstance(y, Target) else None
+    image = y.image if isinstance(y, Target) else y
+    _checks.check_images(x, image, axes, sobel_size)
+    if target:
+        _checks.check_target(x, target, (tuple(axes), spectrum, edges, sobel_size))
+    x, image = _compared(x, image, mask, axes)
+
+    if spectrum == "complex":
+        general = _spectral.complex_distance(x, image)
+    elif target:
+        general = _spectral.magnitude_distance_to(x, target.spectrum)
+    else:
+        general = _spectral.magnitude_distance(x, image)
+
+    if edges == "vector":
+        specific = _edges.vector_distance(x, image, sobel_size)
+    elif target:
+        specific = _edges.magnitude_distance_to(x, target.edges, sobel_size)
+    else:
+        specific = _edges.magnitude_distance(x, image, sobel_size)
+
     area = x.shape[-2] * x.shape[-1]
+    divisor = area if normalization == "area" else _edges.gain(sobel_size) * area**0.5
+    return Terms(_reduce(general / area, reduction), _reduce(specific / divisor, reduction))
 
-    if spectrum == "magnitude":
-        general = _spectral.magnitude_distance(x, y) / area
-    else:
-        general = _spectral.complex_distance(x, y) / area
 
-    if edges == "magnitude":
-        specific = _edges.magnitude_distance(x, y, sobel_size)
-    else:
-        specific = _edges.vector_distance(x, y, sobel_size)
-    if normalization == "area":
-        specific = specific / area
-    else:
-        specific = specific / (_edges.gain(sobel_size) * area**0.5)
+def prepare(
+    y: Tensor,
+    *,
+    axes: Sequence[int] = (-2, -1),
+    spectrum: Literal["magnitude", "complex"] = "magnitude",
+    edges: Literal["magnitude", "vector"] = "magnitude",
+    sobel_size: int = 5,
+) -> Target:
+    """A fixed y with its magnitudes computed once, for many calls of `blursim`; arguments are those of `blursim`.
 
-    return Terms(_reduce(general, reduction), _reduce(specific, reduction))
+    Returns:
+        A Target, accepted as y by `blursim` and `blursim_terms` with the same options. The loss and
+        its gradient for x are those of y itself; no gradient flows to y.
+
+    Raises:
+        TypeError, ValueError: as `blursim`. Calls with a Target also raise ValueError where their
+            options differ from these, or x is float64 and y was not.
+
+    Example:
+        >>> import torch
+        >>> from blursim_torch import blursim, prepare
+        >>> x, y = torch.rand(2, 8, 64, 64)
+        >>> target = prepare(y)
+        >>> loss = blursim(x, target, alpha=0.8)
+    """
+    _checks.check_words(spectrum=spectrum, edges=edges)
+    _checks.check_images(y, y, axes, sobel_size)
+    y, _ = _compared(y.detach(), y.detach(), None, axes)
+    return Target(
+        torch.movedim(y, (-2, -1), tuple(axes)),
+        _spectral.magnitude(y) if spectrum == "magnitude" else None,
+        _edges.magnitude(y, sobel_size) if edges == "magnitude" else None,
+        (tuple(axes), spectrum, edges, sobel_size),
+    )
 
 
 def difference_maps(

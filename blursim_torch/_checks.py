@@ -67,6 +67,16 @@ def check_images(x: Any, y: Any, axes: Sequence[int], sobel_size: int) -> None:
         )
 
 
+def check_target(x: Any, target: Any, options: tuple[Any, ...]) -> None:
+    for name, now, was in zip(("axes", "spectrum", "edges", "sobel_size"), options, target.options, strict=True):
+        if now != was:
+            raise ValueError(
+                f"y: expected a target prepared with {name}={now!r}, got {was!r}; prepare it with the same"
+            )
+    if _dtype(x) == "float64" != _dtype(target.image):
+        raise ValueError("y: expected a float64 target for float64 x, got float32; prepare it from a float64 y")
+
+
 def check_alpha(alpha: Any, batch: Sequence[int]) -> None:
     if isinstance(alpha, Real) and not isinstance(alpha, bool):
         if not 0 <= float(alpha) <= 1:

@@ -30,11 +30,12 @@ def inverse(norms: Tensor) -> Tensor:
     return (1 / torch.where(norms > 0, norms, torch.inf))[..., None, None]
 
 
-def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], Distance]:
-    """Give a symmetric distance(x, y, *static) its gradient for x in closed form.
+def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:
+    """Give distance(x, y, *static) its gradient for x in closed form.
 
     distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
-    for y. It is built of plain operations, so every transform, of any order, goes through it.
+    for y; without symmetry y is a constant. It is built of plain operations, so every transform,
+    of any order, goes through it.
     """
 
     def decorate(distance: Distance) -> Distance:
@@ -42,6 +43,7 @@ def with_gradient(distance_and_gradient: WithGradient) -> Callable[[Distance], D
         def of_images(x: Tensor, y: Tensor, *static: int) -> Tensor:
             # torch.compile traces no Function that has a forward-mode rule, and needs none.
             function = _Distance if torch.compiler.is_compiling() else _ForwardModeDistance
+            y = y if symmetric else y.detach()
             wanted = tuple(torch.is_grad_enabled() and image.requires_grad for image in (x, y))
             result: Tensor = function.apply(x, y, distance, distance_and_gradient, static, wanted)[0]
             return result

@@ -80,20 +80,31 @@ def _adjoint(u: Tensor, v: Tensor, size: int) -> Tensor:
     return _smooth(x, size, "symmetric") / weight
 
 
-def _magnitude_distance_and_gradient(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def magnitude(x: Tensor, size: int) -> Tensor:
+    """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
+    return _length(*_diagonals(_smooth(x, size, "reflect")))
+
+
+def _distance_and_gradient_to(x: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
     u, v = _diagonals(_smooth(x, size, "reflect"))
     length = _length(u, v)
-    difference = length - _length(*_diagonals(_smooth(y, size, "reflect")))
+    difference = length - target
     distance = norm(2 * difference.square())
     ratio = difference * (2 * inverse(distance)) / torch.where(length > 0, length, torch.inf)
     return distance, _adjoint(ratio * u, ratio * v, size)
 
 
-@with_gradient(_magnitude_distance_and_gradient)
+@with_gradient(_distance_and_gradient_to, symmetric=False)
+def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
+    """magnitude_distance(x, y), given magnitude(y)."""
+    return norm(2 * (magnitude(x, size) - target).square())
+
+
+@with_gradient(lambda x, y, size: _distance_and_gradient_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm(magnitude_map(x, y, size).square())
+    return norm(2 * (magnitude(x, size) - magnitude(y, size)).square())
 
 
 def _vector_distance_and_gradient(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -110,10 +121,9 @@ def vector_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
 
 def magnitude_map(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|grad x| - |grad y|, shape (*batch, H, W)."""
-    difference = _length(*_diagonals(_smooth(x, size, "reflect"))) - _length(*_diagonals(_smooth(y, size, "reflect")))
-    return math.sqrt(2) * difference
+    return math.sqrt(2) * (magnitude(x, size) - magnitude(y, size))
 
 
 def vector_map(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|grad (x - y)|, shape (*batch, H, W)."""
-    return math.sqrt(2) * _length(*_diagonals(_smooth(x - y, size, "reflect")))
+    return math.sqrt(2) * magnitude(x - y, size)

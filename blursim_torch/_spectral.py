@@ -51,11 +51,11 @@ def _is_dc(magnitude: Tensor) -> Tensor:
     return (row[:, None] == 0) & (column == 0)
 
 
-def _magnitude(spectrum: Tensor) -> Tensor:
+def _length(spectrum: Tensor) -> Tensor:
     """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
     real, imag = spectrum.unbind(-1)
-    length = root(torch.addcmul(real.square(), imag, imag))
-    return torch.where(_is_dc(length), real, length)
+    absolute = root(torch.addcmul(real.square(), imag, imag))
+    return torch.where(_is_dc(absolute), real, absolute)
 
 
 def _full_squares(half: Tensor, width: int) -> Tensor:
@@ -66,26 +66,36 @@ def _full_squares(half: Tensor, width: int) -> Tensor:
     return half.square() * torch.where(alone, 1, 2)
 
 
-def _magnitude_distance_and_gradient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def magnitude(x: Tensor) -> Tensor:
+    """The half spectrum of magnitudes that magnitude_distance compares, shape (*batch, H, W // 2 + 1)."""
+    return _length(_rfft2(x))
+
+
+def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
     X = _rfft2(x)
-    magnitude = _magnitude(X)
-    difference = magnitude - _magnitude(_rfft2(y))
+    length = _length(X)
+    difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
     # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
     rounding = 16 * torch.finfo(x.dtype).eps * norm(x.square())[..., None, None]
     unscaled = difference * inverse(distance)
-    ratio = unscaled / torch.where(magnitude.abs() > rounding, magnitude, torch.inf)
+    ratio = unscaled / torch.where(length.abs() > rounding, length, torch.inf)
     real, imag = X.unbind(-1)
     direction = torch.stack([torch.where(_is_dc(ratio), unscaled, ratio * real), ratio * imag], -1)
     return distance, _transposed_rfft2(direction, x.shape[-2:])
 
 
-@with_gradient(_magnitude_distance_and_gradient)
+@with_gradient(_distance_and_gradient_to, symmetric=False)
+def magnitude_distance_to(x: Tensor, target: Tensor) -> Tensor:
+    """magnitude_distance(x, y), given magnitude(y)."""
+    return norm(_full_squares(magnitude(x) - target, x.shape[-1]))
+
+
+@with_gradient(lambda x, y: _distance_and_gradient_to(x, magnitude(y)))
 def magnitude_distance(x: Tensor, y: Tensor) -> Tensor:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    difference = _magnitude(_rfft2(x)) - _magnitude(_rfft2(y))
-    return norm(_full_squares(difference, x.shape[-1]))
+    return norm(_full_squares(magnitude(x) - magnitude(y), x.shape[-1]))
 
 
 def _complex_distance_and_gradient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +117,7 @@ def _root_area(x: Tensor) -> float:
 def magnitude_map(x: Tensor, y: Tensor) -> Tensor:
     """|X| - |Y| with DC in the centre, shape (*batch, H, W)."""
     X, Y = (torch.view_as_real(torch.fft.fft2(image)) for image in (x, y))
-    return torch.fft.fftshift(_magnitude(X) - _magnitude(Y), SPATIAL)
+    return torch.fft.fftshift(_length(X) - _length(Y), SPATIAL)
 
 
 def complex_map(x: Tensor, y: Tensor) -> Tensor:
