@@ -1,0 +1,229 @@
+"""Gradients: both backends against each other, against differences of the reference, and where no derivative exists."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import reference
+from backends import BACKENDS
+from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, NOTHING_64, VALUE_64, distance
+
+WORDS = {"spectrum": ("magnitude", "complex"), "edges": ("magnitude", "vector"), "normalization": ("area", "rms")}
+COMBINATIONS = [dict(zip(WORDS, words, strict=True)) for words in product(*WORDS.values())]
+SEEN = [{"spectrum": s, "edges": e} for s, e in product(WORDS["spectrum"], WORDS["edges"])]
+
+CASES = [
+    ((3, 3), (-2, -1), 5),
+    ((4, 4), (-2, -1), 7),
+    ((2, 7, 5), (-2, -1), 5),
+    ((2, 6, 5, 3), (-3, -2), 3),
+    ((2, 2, 2, 11, 4), (-2, -1), 5),
+]
+
+
+def gradients(backend, arrays, alpha, mask, options):
+    """Of the mean loss for x, y, alpha and mask, for each of the options."""
+
+    def every(*arrays):
+        loss = lambda x, y, alpha, mask, o: backend.blursim(x, y, alpha, mask=mask, **o)
+        return [backend.grad(lambda *a, o=o: loss(*a, o), argnums=(0, 1, 2, 3))(*arrays) for o in options]
+
+    return backend.run(every, *arrays, alpha, mask)
+
+
+@pytest.mark.parametrize(("shape", "axes", "size"), CASES)
+def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
+    """SPEC 7, 8.4"""
+    batch = [n for i, n in enumerate(shape) if i - len(shape) not in axes]
+    inputs = [*rng.random((2, *shape)), rng.random(batch), rng.uniform(0.2, 1, shape)]
+    options = [dict(o, axes=axes, sobel_size=size) for o in COMBINATIONS]
+    found = []
+    for backend in BACKENDS:
+        with backend.double_precision():
+            found.append(gradients(backend, inputs[:2], *inputs[2:], options))
+
+    for jax_gradients, torch_gradients, o in zip(*found, options, strict=True):
+        for which, (of_jax, of_torch) in enumerate(zip(jax_gradients, torch_gradients, strict=True)):
+            assert distance(of_jax, of_torch) < GRADIENT_64, (o, which)
+
+            direction = rng.standard_normal(inputs[which].shape)
+            direction /= np.linalg.norm(direction)
+            step = 1e-5
+
+            def along(t, which=which, direction=direction, o=o):
+                moved = [a + t * direction if i == which else a for i, a in enumerate(inputs)]
+                return reference.blursim(*moved[:3], mask=moved[3], **o)
+
+            expected = (along(step) - along(-step)) / (2 * step)
+            for gradient in (of_jax, of_torch):
+                assert abs(np.sum(gradient * direction) - expected) < CENTRAL_DIFFERENCE * np.linalg.norm(gradient), o
+
+
+def stripes(height, width):
+    """Rows all equal, hence X is zero but in its first row; the period, 3 pixels, need not divide the width."""
+    return np.broadcast_to(np.array([0.1, 0.9, 0.4])[np.arange(width) % 3], (height, width))
+
+
+# Images with exact zeros among their magnitudes; rounding leaves noise there, most of it where a size is odd or prime.
+DEGENERATE = {
+    "constant": lambda h, w: np.full((h, w), 1 / 3),
+    "negative": lambda h, w: np.full((h, w), -0.1),
+    "black": lambda h, w: np.zeros((h, w)),
+    "one-hot": lambda h, w: np.eye(1, h * w, w + 2).reshape(h, w),
+    "columns": stripes,
+    "rows": lambda h, w: stripes(w, h).T,
+    "checkers": lambda h, w: np.indices((h, w)).sum(0) % 2,
+    "step": lambda h, w: np.broadcast_to(np.arange(w) > w // 2, (h, w)),
+}
+FLAT = ["constant", "negative", "black"]
+SIZES = [(5, 5), (6, 7), (8, 8), (31, 9), (97, 89), (60, 80)]
+
+
+def degenerate(shape, dtype):
+    return np.stack([make(*shape) for make in DEGENERATE.values()]).astype(dtype)
+
+
+def general_gradient(x, y):
+    """dG / dx by hand (SPEC 3, 7.1), its zeros being those that NumPy's FFT in float64 leaves far below the others."""
+    X = np.fft.fft2(x)
+    nonzero = np.abs(X) > 1e-9 * np.linalg.norm(X)
+    d = reference.spectral_difference(x, y, "magnitude")
+    phase = np.where(nonzero, X, 0) / np.where(nonzero, np.abs(X), 1)
+    phase[0, 0] = 1
+    # |X[p, q]| grows by Re(conj(phase) exp(-2 pi i (p i / H + q j / W))) as x[i, j] grows by 1.
+    return np.fft.ifft2(d * phase, norm="forward").real / np.linalg.norm(d) / x.size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SIZES)
+def test_rounding_noise_in_place_of_zero_magnitudes_gives_no_gradient(backend, shape, dtype, rng):
+    """SPEC 7.1"""
+    x, y = degenerate(shape, dtype), rng.random((len(DEGENERATE), *shape)).astype(dtype)
+    general = lambda x, y: backend.blursim_terms(x, y, reduction="sum").general
+    both = lambda x, y: [backend.grad(general)(x, y), backend.grad(general, argnums=1)(y, x)]
+    for gradients in backend.run(both, x, y):
+        for name, actual, *images in zip(DEGENERATE, gradients, x.astype(float), y.astype(float), strict=True):
+            tolerance = {"float32": GRADIENT_32, "float64": GRADIENT_64}[dtype]
+            assert distance(actual, general_gradient(*images)) < tolerance, name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_constant_image_gets_the_gradient_of_its_mean_alone(backend, shape, dtype, rng):
+    """SPEC 7.1, 7.3"""
+    x = degenerate(shape, dtype)[: len(FLAT)]
+    y = rng.random(x.shape).astype(dtype)
+    term = lambda i: backend.grad(lambda x, y: backend.blursim_terms(x, y, reduction="sum")[i])
+    general, specific = backend.run(lambda x, y: [term(0)(x, y), term(1)(x, y)], x, y)
+    rounding = {"float32": GRADIENT_32, "float64": GRADIENT_64}[dtype]
+    assert np.ptp(general, (-2, -1)).max() < rounding * np.abs(general).max()
+    assert np.array_equal(specific, np.zeros(x.shape))
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_the_edge_gradient_takes_no_part_from_pixels_without_an_edge(backend, size, rng):
+    """SPEC 7.1: by hand, summing over the pixels of x where the Sobel vector is not 0."""
+    x, y = stripes(9, 8), rng.random((9, 8))
+    x = np.where(np.arange(9)[:, None] < 5, x, 0.5)
+    gx, gy = reference.sobel(x, size)
+    length = np.hypot(gx, gy)
+    edge = length > NOTHING_64
+    assert 0 < edge.sum() < edge.size
+    d = reference.edge_difference(x, y, "magnitude", size)
+    weight = np.where(edge, d / np.where(edge, length, 1), 0) / np.linalg.norm(d) / x.size
+    expected = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        impulse = np.zeros(x.shape)
+        impulse[i] = 1
+        hx, hy = reference.sobel(impulse, size)
+        expected[i] = np.sum(weight * (gx * hx + gy * hy))
+    specific = lambda x, y: backend.blursim_terms(x, y, sobel_size=size).specific
+    assert distance(backend.run(backend.grad(specific), x, y), expected) < GRADIENT_64
+
+
+def products(backend, x, y, options):
+    """Gradients for x and y, and Hessian-vector products of all four blocks, along random directions."""
+
+    def every(x, y, v, w):
+        loss = lambda x, y: backend.blursim(x, y, 0.4, **options)
+        gradient = backend.grad(loss, argnums=(0, 1))
+
+        def slope(x, y):
+            for_x, for_y = gradient(x, y)
+            return (for_x * v).sum() + (for_y * w).sum()
+
+        return [*gradient(x, y), *backend.grad(slope, argnums=(0, 1))(x, y)]
+
+    v, w = np.random.default_rng(1).standard_normal((2, *x.shape)).astype(x.dtype)
+    return backend.run(every, x, y, v, w)
+
+
+@pytest.mark.parametrize("options", [SEEN[0], SEEN[-1]], ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize(("shape", "dtype"), [((7, 5), "float64"), ((8, 6), "float32")])
+def test_gradients_are_finite_and_of_equal_images_zero_to_second_order(backend, options, shape, dtype, rng):
+    """SPEC 7.2, 7.3, 7.4: every degenerate image and one of noise against each other."""
+    images = [*degenerate(shape, dtype), rng.random(shape).astype(dtype)]
+    x, y = (np.stack(side) for side in zip(*product(images, repeat=2), strict=True))
+    equal = np.all(x == y, (-2, -1))
+    assert equal.sum() == len(images)
+    for actual in products(backend, x, y, options):
+        assert np.isfinite(actual).all()
+        assert not actual[equal].any()
+
+
+def test_second_derivatives_agree_and_are_differences_of_the_gradient(rng):
+    """SPEC 7.4"""
+    x, y = rng.random((2, 2, 7, 6))
+    v, w = np.random.default_rng(1).standard_normal((2, *x.shape))
+    step = 1e-5
+    for options in (SEEN[0], SEEN[-1]):
+        found = []
+        for backend in BACKENDS:
+            with backend.double_precision():
+                found.append(products(backend, x, y, options)[2:])
+                gradient = backend.grad(lambda x, y, b=backend, o=options: b.blursim(x, y, 0.4, **o), argnums=(0, 1))
+                ends = [backend.run(gradient, x + t * v, y + t * w) for t in (step, -step)]
+            assert distance(found[-1], np.subtract(*ends) / (2 * step)) < CENTRAL_DIFFERENCE
+        assert distance(*found) < GRADIENT_64
+
+
+def test_where_the_mask_is_zero_the_gradients_are(backend, rng):
+    """SPEC 6.2"""
+    x, y = rng.random((2, 2, 6, 7))
+    mask = np.clip(rng.uniform(-0.5, 1, (2, 6, 7)), 0, 1)
+    x[mask == 0] = np.nan
+    gradient = backend.grad(lambda x, y, mask: backend.blursim(x, y, 0.4, mask=mask), argnums=(0, 1, 2))
+    for_x, for_y, for_mask = backend.run(gradient, x, y, mask)
+    assert np.array_equal(for_x[mask == 0], np.zeros_like(for_x[mask == 0]))
+    assert np.array_equal(for_mask[mask == 0], np.zeros_like(for_mask[mask == 0]))
+    assert np.isfinite([for_x, for_y, for_mask]).all()
+    assert np.all(for_x[mask > 0])
+
+
+def test_the_gradient_for_alpha_is_the_difference_of_the_terms(backend, rng):
+    """SPEC 2.1, 7"""
+    x, y = rng.random((2, 3, 6, 7))
+    gradient = backend.grad(lambda x, y, alpha: backend.blursim(x, y, alpha, reduction="sum"), argnums=2)
+    general, specific = reference.blursim_terms(x, y, reduction="none")
+    assert distance(backend.run(gradient, x, y, np.full(3, 0.4)), specific - general) < VALUE_64
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_an_upstream_gradient_scales_each_image(backend, reduction, rng):
+    """SPEC 5.4, 7"""
+    x, y = rng.random((2, 3, 6, 7))
+    weights = np.array([0.0, 2.0, -1.0]) if reduction == "none" else np.array(3.0)
+    loss = lambda x, y, w: (w * backend.blursim(x, y, 0.4, reduction=reduction)).sum()
+    one = backend.grad(lambda x, y: backend.blursim(x, y, 0.4, reduction="sum"))
+    scale = {"mean": 1, "sum": 3, "none": weights[..., None, None]}[reduction]
+    assert distance(backend.run(backend.grad(loss), x, y, weights), scale * backend.run(one, x, y)) < GRADIENT_64
+
+
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float16", "bfloat16"), ("float32", "float64")])
+def test_a_gradient_has_the_dtype_of_its_array(backend, dtypes, rng):
+    """SPEC 7.5"""
+    x, y = (backend.array(a, dtype) for a, dtype in zip(rng.random((2, 6, 7)), dtypes, strict=True))
+    alpha, mask = backend.array(np.array(0.4), "float16"), backend.array(rng.random((6, 7)), "bfloat16")
+    loss = lambda x, y, alpha, mask: backend.blursim(x, y, alpha, mask=mask)
+    found = backend.quick(backend.grad(loss, argnums=(0, 1, 2, 3)))(x, y, alpha, mask)
+    assert [backend.dtype(gradient) for gradient in found] == [*dtypes, "float16", "bfloat16"]

@@ -1,0 +1,157 @@
+"""Precision: float32 against float64 on photographs and noise, half precision, mixed dtypes, autocast, range."""
+
+import jax
+import numpy as np
+import pytest
+import reference
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from tolerances import GRADIENT_32, VALUE_32, VALUE_64, distance
+
+import blursim_jax
+import blursim_torch
+
+SEEN = [{"spectrum": s, "edges": e} for s in ("magnitude", "complex") for e in ("magnitude", "vector")]
+
+
+def blurred(image, sigma):
+    return gaussian_filter(image, (sigma, sigma, 0)[: image.ndim])
+
+
+def photograph(name):
+    image = getattr(data, name)() / 255
+    return image if image.ndim == 3 else image[..., None]
+
+
+PAIRS = {
+    "camera, blurred": lambda rng: (blurred(photograph("camera"), 1), photograph("camera")),
+    "camera, noisy": lambda rng: (
+        photograph("camera") + 0.01 * rng.standard_normal((512, 512, 1)),
+        photograph("camera"),
+    ),
+    "astronaut, much blurred": lambda rng: (blurred(photograph("astronaut"), 4), photograph("astronaut")),
+    "coffee, odd": lambda rng: (blurred(photograph("coffee"), 2)[:397, :499], photograph("coffee")[:397, :499]),
+    "astronaut and coffee": lambda rng: (photograph("astronaut")[:400], photograph("coffee")[:, :512]),
+    "noise": lambda rng: rng.random((2, 512, 512, 1)),
+    "odd noise": lambda rng: rng.random((2, 97, 131, 1)),
+}
+
+
+def terms_and_gradients(backend, x, y, **options):
+    """Both terms, and the gradients of each for x and for y."""
+    terms = lambda x, y: backend.blursim_terms(x, y, axes=(-3, -2), **options)
+    gradients = lambda i: backend.grad(lambda x, y: terms(x, y)[i], argnums=(0, 1))
+    return backend.run(lambda x, y: [terms(x, y), [*gradients(0)(x, y), *gradients(1)(x, y)]], x, y)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("options", [SEEN[0], SEEN[-1]], ids=lambda options: "-".join(options.values()))
+def test_float32_is_close_to_float64(backend, pair, options, rng):
+    """SPEC 8.4, 7.1: each of the image in its own precision, so that 8-bit values cancel where they should."""
+    exact = [np.asarray(image) for image in PAIRS[pair](rng)]
+    exact_terms, exact_gradients = terms_and_gradients(backend, *exact, **options)
+    terms, gradients = terms_and_gradients(backend, *(image.astype(np.float32) for image in exact), **options)
+    assert max(map(distance, exact_terms, reference.blursim_terms(*exact, axes=(-3, -2), **options))) < VALUE_64
+    assert max(map(distance, terms, exact_terms)) < VALUE_32
+    assert max(map(distance, gradients, exact_gradients)) < GRADIENT_32
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_gives_the_float32_result_of_the_same_image(backend, dtype, rng):
+    """SPEC 8.1, 7.5: at 1024 x 1024, where DC is ten times what float16 holds."""
+    x, y = (backend.array(image, dtype) for image in rng.random((2, 1024, 1024)))
+    wide = [backend.array(backend.numpy(image), "float32") for image in (x, y)]
+    loss = lambda x, y: backend.blursim(x, y, 0.4)
+    for which in (0, 1):
+        narrow = backend.quick(lambda x, y, i=which: [loss(x, y), backend.grad(loss, argnums=i)(x, y)])
+        value, gradient = narrow(x, y)
+        expected_value, expected_gradient = narrow(*wide)
+        assert backend.dtype(value) == "float32"
+        assert distance(backend.number(value), backend.number(expected_value)) < VALUE_32
+        # The loss of 10^6 pixels has gradients near the smallest float16, so rounded alike, not relatively close.
+        rounded = backend.array(backend.numpy(expected_gradient), dtype)
+        step = np.finfo(np.float16).smallest_subnormal if dtype == "float16" else 0
+        difference = backend.number(gradient) - backend.number(rounded)
+        assert np.linalg.norm(difference) < GRADIENT_32 * np.linalg.norm(backend.number(rounded)) + step
+
+
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float16", "bfloat16"), ("float32", "float64")])
+def test_the_wider_dtype_counts(backend, dtypes, rng):
+    """SPEC 8.1"""
+    images = [backend.array(image, dtype) for image, dtype in zip(rng.random((2, 9, 14)), dtypes, strict=True)]
+    mask = backend.array(rng.random((9, 14)), "float16")
+    alpha = backend.array(np.array(0.4), "bfloat16")
+    exact = [backend.numpy(a) for a in (*images, alpha)]
+    computed = "float64" if "float64" in dtypes else "float32"
+    tolerance = {"float32": VALUE_32, "float64": VALUE_64}[computed]
+    for x, y, a, b in ((*images, *exact[:2]), (*images[::-1], *exact[1::-1])):
+        loss = backend.blursim(x, y, alpha, mask=mask)
+        assert backend.dtype(loss) == computed
+        assert distance(backend.numpy(loss), reference.blursim(a, b, exact[2], mask=backend.numpy(mask))) < tolerance
+
+
+def test_an_alpha_or_mask_of_float64_does_not_widen_the_computation(backend, rng):
+    """SPEC 8.1"""
+    x, y, mask = rng.random((3, 5, 4))
+    x, y = backend.array(x, "float32"), backend.array(y, "float32")
+    loss = backend.quick(lambda x, y, a, m: backend.blursim(x, y, a, mask=m))
+    assert backend.dtype(loss(x, y, backend.array(np.array(0.4)), backend.array(mask))) == "float32"
+
+
+def test_without_x64_float64_becomes_float32_in_jax(rng):
+    """SPEC 8.2"""
+    x, y = rng.random((2, 9, 14))
+    loss, gradient = jax.value_and_grad(blursim_jax.blursim)(x, y, 0.4)
+    assert loss.dtype == gradient.dtype == np.float32
+    assert distance(loss, reference.blursim(x, y, 0.4)) < VALUE_32
+    assert blursim_jax.difference_maps(x, y).spectrum.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", SEEN, ids=lambda options: "-".join(options.values()))
+def test_autocast_changes_nothing(options, dtype, rng):
+    """SPEC 8.3"""
+    x, y = (torch.tensor(image, dtype=torch.float32) for image in rng.random((2, 3, 32, 31)))
+
+    def value_and_gradient(enabled):
+        with torch.autocast("cpu", dtype=dtype, enabled=enabled):
+            loss = blursim_torch.blursim(x.requires_grad_(), y, 0.4, **options)
+            return loss, *torch.autograd.grad(loss, x)
+
+    for actual, expected in zip(value_and_gradient(True), value_and_gradient(False), strict=True):
+        assert actual.dtype == torch.float32
+        assert torch.equal(actual, expected)
+
+
+@pytest.mark.parametrize("options", [SEEN[0], SEEN[-1]], ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize("scale", [1e-12, 1e17 / (31 * 24)])
+def test_squares_have_room_in_float32(backend, options, scale, rng):
+    """SPEC 8.5, 1.3"""
+    x, y = rng.random((2, 31, 24, 1))
+    exact_terms, exact_gradients = terms_and_gradients(backend, x, y, **options)
+    terms, gradients = terms_and_gradients(backend, *(scale * np.stack([x, y])).astype(np.float32), **options)
+    assert distance(terms, scale * np.array(exact_terms)) < VALUE_32
+    assert max(map(distance, gradients, exact_gradients)) < GRADIENT_32
+
+
+def test_squares_below_the_smallest_normal_number_count_as_zero(backend):
+    """SPEC 7.1, 8.5: |X| at DC is 9 pixels, 0.9e-19 and 1.8e-19, of which the smallest normal square is 1.08e-19."""
+    ones = np.ones((3, 3), np.float32)
+    loss = lambda x: backend.blursim(x, 0 * x, 0)
+    both = lambda x: [loss(x), backend.grad(loss)(x)]
+    value, gradient = backend.run(both, np.float32(1e-20) * ones)
+    assert value == 0
+    assert not gradient.any()
+    value, gradient = backend.run(both, np.float32(2e-20) * ones)
+    assert distance(value, 2e-20) < VALUE_32
+    assert distance(gradient, ones / 9) < GRADIENT_32
+
+
+def test_magnitudes_that_underflow_give_no_gradient(backend, rng):
+    """SPEC 7.1, 8.5"""
+    x, y = (1e-25 * rng.random((2, 7, 6, 1))).astype(np.float32)
+    for options in SEEN:
+        terms, gradients = terms_and_gradients(backend, x, y, **options)
+        assert not np.any(terms)
+        assert not np.any(gradients)
