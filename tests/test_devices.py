@@ -1,0 +1,92 @@
+"""A batch spread over devices or processes has the loss and the gradients that it has on one, and no image travels."""
+
+import os
+import subprocess
+import sys
+
+import torch
+from tolerances import GRADIENT_32, distance
+
+from blursim_torch import blursim
+
+SHARDED = """
+import re
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from blursim_jax import blursim
+
+x, y = np.random.default_rng(0).uniform(size=(2, 16, 3, 9, 6)).astype(np.float32)
+step = lambda x, y: jax.value_and_grad(blursim, argnums=(0, 1))(x, y, 0.7)
+mean = lambda x, y: jax.lax.pmean(blursim(x, y, 0.7), "batch")
+shard_step = lambda x, y: jax.value_and_grad(mean, argnums=(0, 1))(x, y)
+one_device = jax.jit(step)(x, y)
+for axis_type in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(axis_type,))
+    spread = jax.NamedSharding(mesh, P("batch"))
+    mapped = jax.shard_map(shard_step, mesh=mesh, in_specs=P("batch"), out_specs=(P(), (P("batch"), P("batch"))))
+    for function in (step, mapped):
+        with jax.set_mesh(mesh):
+            images = jax.device_put((x, y), spread)
+            program = jax.jit(function).lower(*images).compile()
+            value, gradients = program(*images)
+        np.testing.assert_allclose(value, one_device[0], rtol=1e-6)
+        for actual, expected in zip(gradients, one_device[1]):
+            assert actual.sharding.is_equivalent_to(spread, actual.ndim), actual.sharding
+            assert np.linalg.norm(actual - expected) <= TOLERANCE * np.linalg.norm(expected)
+        sent = re.findall(r" = (.*) (all-[\\w-]+|reduce-scatter[\\w-]*|collective-[\\w-]+)\\(", program.as_text())
+        assert sent, "a mean over devices needs something sent"
+        numbers = r"\\(?(f32\\[\\],? ?)+\\)?"
+        assert all(how.startswith("all-reduce") and re.fullmatch(numbers, what) for what, how in sent), sent
+"""
+
+DISTRIBUTED = """
+import sys
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from blursim_torch import BlurSim
+
+rank, rendezvous, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+torch.manual_seed(0)
+model = DistributedDataParallel(torch.nn.Conv2d(3, 3, 3, padding=1))
+x, y = torch.load(f"{folder}/images.pt")
+mine = slice(2 * rank, 2 * rank + 2)
+BlurSim(0.7)(model(x[mine]), y[mine]).backward()
+torch.save([p.grad for p in model.parameters()], f"{folder}/{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+def python(code, *arguments, **environment):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+
+
+def assert_succeeds(process):
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def test_sharded_batch_has_one_devices_value_and_gradient_and_sends_only_numbers():
+    eight = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    assert_succeeds(python(SHARDED.replace("TOLERANCE", str(GRADIENT_32)), **eight))
+
+
+def test_two_processes_have_one_processs_gradients(tmp_path):
+    x, y = torch.rand(2, 4, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    torch.save((x, y), tmp_path / "images.pt")
+    rendezvous = (tmp_path / "rendezvous").as_uri()
+    for process in [python(DISTRIBUTED, rank, rendezvous, tmp_path, GLOO_SOCKET_IFNAME="lo") for rank in range(2)]:
+        assert_succeeds(process)
+
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(3, 3, 3, padding=1)
+    blursim(model(x), y, 0.7).backward()
+    for rank in range(2):
+        for actual, parameter in zip(torch.load(tmp_path / f"{rank}.pt"), model.parameters(), strict=True):
+            assert distance(actual, parameter.grad) <= GRADIENT_32
