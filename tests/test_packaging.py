@@ -119,19 +119,18 @@ def public(package):
     return {alias.name for alias in aliases}
 
 
-def test_public_names_are_exported_explicitly_and_are_those_of_the_design():
-    shared = {"blursim", "blursim_terms", "difference_maps", "Terms", "Maps"}
+def test_public_names_are_exported_explicitly_and_are_the_same_but_for_the_module():
+    shared = {"blursim", "blursim_terms", "difference_maps", "prepare", "Terms", "Maps", "Target"}
     assert public(blursim_jax) == shared
     assert public(blursim_torch) == shared | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
 
 
-@pytest.mark.parametrize("function", ["blursim", "blursim_terms", "difference_maps"])
+@pytest.mark.parametrize("function", ["blursim", "blursim_terms", "difference_maps", "prepare"])
 def test_both_packages_have_the_same_signatures(function):
     ours, theirs = (inspect.signature(getattr(package, function)).parameters.values() for package in PACKAGES.values())
     assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
-    required = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert required == ["x", "y", "alpha"][: len(required)]
-    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in list(ours)[len(required) :])
+    images = {"x", "y", "alpha"}
+    assert all((p.kind is p.POSITIONAL_OR_KEYWORD) == (p.default is p.empty) == (p.name in images) for p in ours)
 
 
 def test_wheel_holds_the_two_packages_and_nothing_else(tmp_path):
