@@ -27,6 +27,8 @@ WORDS = {
 COMBINATIONS = [dict(zip(WORDS, words, strict=True)) for words in product(*WORDS.values())]
 SEEN = [{"spectrum": s, "edges": e} for s, e in product(WORDS["spectrum"], WORDS["edges"])]
 
+BOTH = {"blursim", "blursim_terms", "difference_maps", "prepare", "Maps", "Target", "Terms"}
+
 # Shape of x, spatial axes, Sobel size, mask: every size with every mask; none to three leading axes; channels first and
 # last; odd, even, prime, not square, the smallest.
 CASES = [
@@ -353,7 +355,7 @@ def test_dc_is_in_the_centre_of_the_spectrum_map(backend):
         assert np.abs(spectrum).sum() == pytest.approx(height * width)
 
 
-@pytest.mark.parametrize("name", ["blursim", "blursim_terms", "difference_maps", "Terms", "Maps"])
+@pytest.mark.parametrize("name", sorted(BOTH))
 def test_both_backends_have_the_same_parameters(name):
     """SPEC 12.1"""
     facts = lambda package: [
@@ -365,10 +367,16 @@ def test_both_backends_have_the_same_parameters(name):
 def test_all_options_are_keyword_only():
     """SPEC 12.1"""
     for package in (blursim_jax, blursim_torch):
-        for function, positional in (("blursim", 3), ("blursim_terms", 2), ("difference_maps", 2)):
+        for function, images in (
+            ("blursim", "xy"),
+            ("blursim_terms", "xy"),
+            ("difference_maps", "xy"),
+            ("prepare", "y"),
+        ):
+            positional = [*images, "alpha"] if function == "blursim" else [*images]
             parameters = list(inspect.signature(getattr(package, function)).parameters.values())
-            assert [p.name for p in parameters[:positional]] == ["x", "y", "alpha"][:positional]
-            assert all(p.kind is p.KEYWORD_ONLY for p in parameters[positional:])
+            assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
+            assert all(p.kind is p.KEYWORD_ONLY for p in parameters[len(positional) :])
     module = list(inspect.signature(blursim_torch.BlurSim).parameters.values())
     assert all(p.kind is p.KEYWORD_ONLY for p in module[1:])
     defaults = {p.name: p.default for p in inspect.signature(blursim_torch.blursim).parameters.values()}
@@ -378,9 +386,8 @@ def test_all_options_are_keyword_only():
 def test_the_public_names_are_those_of_the_definition():
     """SPEC 12.1, 12.2"""
     public = lambda package: {name for name in vars(package) if not name.startswith("_")}
-    both = {"blursim", "blursim_terms", "difference_maps", "Terms", "Maps"}
-    assert public(blursim_jax) == both
-    assert public(blursim_torch) == both | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
+    assert public(blursim_jax) == BOTH
+    assert public(blursim_torch) == BOTH | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
     for package in (blursim_jax, blursim_torch):
         assert all(inspect.getdoc(getattr(package, name)) for name in public(package))
 

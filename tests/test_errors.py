@@ -66,6 +66,7 @@ CASES = [
     ("a mask of another shape", {"mask": ((5, 6), "bool")}, ValueError, "to that of x, (2, 6, 5), got (5, 6)"),
     ("a mask of more axes", {"mask": ((1, 2, 6, 5), "bool")}, ValueError, "give it axes of length 1"),
 ]
+TORCH = BACKENDS[1]
 NAMES = [name for name, *_ in CASES]
 
 
@@ -108,6 +109,15 @@ def test_tracing_raises_the_eager_error(default_backend, arguments):
             return call(backend, arguments)
 
     assert error(traced) == error(lambda: call(backend, arguments))
+
+
+@pytest.mark.parametrize("name", ["integer images", "unequal shapes", "a word", "alpha above 1", "an integer mask"])
+def test_compiling_raises_the_eager_error(name):
+    """SPEC 9.4: with fullgraph=True torch.compile wraps it in an error of its own."""
+    arguments = next(case[1] for case in CASES if case[0] == name)
+    run = lambda: call(TORCH, arguments)
+    torch.compiler.reset()
+    assert error(torch.compile(run, backend="eager")) == error(run)
 
 
 @pytest.mark.parametrize("function", ["blursim_terms", "difference_maps"])
