@@ -13,9 +13,9 @@ WithGradient = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
-    """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
+    """Square root whose derivatives at 0 are 0 (SPEC 7.1); may take the place of its argument."""
     if not torch.is_grad_enabled():
-        return squares.sqrt()
+        return squares.sqrt_()
     positive = squares >= torch.finfo(squares.dtype).tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 

@@ -42,7 +42,7 @@ def _binomial(x: Tensor, axis: int, degree: int) -> Tensor:
     # Pairs of equal weight first: mirrored pixels then give mirrored sums, to the bit (SPEC 7.1).
     total = tap[0] + tap[degree]
     for i in range(1, (degree + 1) // 2):
-        total = torch.add(total, tap[i] + tap[degree - i], alpha=math.comb(degree, i))
+        total.add_(tap[i] + tap[degree - i], alpha=math.comb(degree, i))
     return total
 
 
@@ -76,8 +76,8 @@ def _adjoint(u: Tensor, v: Tensor, size: int) -> Tensor:
     """
     weight = _border_weight(u)
     u, v = u * weight, v * weight
-    x = u[..., :-1, :-1] - u[..., 1:, 1:] + v[..., 1:, :-1] - v[..., :-1, 1:]
-    return _smooth(x, size, "symmetric") / weight
+    x = (u[..., :-1, :-1] - u[..., 1:, 1:]).add_(v[..., 1:, :-1]).sub_(v[..., :-1, 1:])
+    return _smooth(x, size, "symmetric").div_(weight)
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:
@@ -90,26 +90,26 @@ def _distance_and_gradient_to(x: Tensor, target: Tensor, size: int) -> tuple[Ten
     u, v = _diagonals(_smooth(x, size, "reflect"))
     length = _length(u, v)
     difference = length - target
-    distance = norm(2 * difference.square())
-    ratio = difference * (2 * inverse(distance)) / torch.where(length > 0, length, torch.inf)
+    distance = norm(difference.square()) * math.sqrt(2)
+    ratio = difference * (2 * inverse(distance)) / torch.nn.functional.threshold(length, 0, torch.inf)
     return distance, _adjoint(ratio * u, ratio * v, size)
 
 
 @with_gradient(_distance_and_gradient_to, symmetric=False)
 def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm(2 * (magnitude(x, size) - target).square())
+    return norm((magnitude(x, size) - target).square()) * math.sqrt(2)
 
 
 @with_gradient(lambda x, y, size: _distance_and_gradient_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm(2 * (magnitude(x, size) - magnitude(y, size)).square())
+    return norm((magnitude(x, size) - magnitude(y, size)).square()) * math.sqrt(2)
 
 
 def _vector_distance_and_gradient(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
     u, v = _diagonals(_smooth(x - y, size, "reflect"))
-    distance = norm(2 * torch.addcmul(u.square(), v, v))
+    distance = norm(torch.addcmul(u.square(), v, v)) * math.sqrt(2)
     return distance, _adjoint(u, v, size) * (2 * inverse(distance))
 
 

@@ -16,11 +16,11 @@ def _rfft2(x: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.rfft2(x))
 
 
-def _transposed_rfft2(half: Tensor, shape: Sequence[int]) -> Tensor:
-    """Images of the given height and width from half spectra: irfft2 without its 1 / (H W)."""
+def _irfft2(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images of the given height and width from half spectra; without the factor 1 / (H W)."""
     if torch.compiler.is_dynamo_compiling():
-        return _opaque_irfft2(half, shape)
-    return torch.fft.irfft2(torch.view_as_complex(half), shape, norm="forward")
+        return _opaque_irfft2(real, imag, shape)
+    return torch.fft.irfft2(torch.complex(real, imag), shape, norm="forward")
 
 
 # torch.compile generates no code for complex tensors, and warns: these two hide them from it.
@@ -35,27 +35,21 @@ def _(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("blursim::irfft2", mutates_args=())
-def _opaque_irfft2(half: Tensor, shape: Sequence[int]) -> Tensor:
-    return torch.fft.irfft2(torch.view_as_complex(half), shape, norm="forward").contiguous()
+def _opaque_irfft2(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.fft.irfft2(torch.complex(real, imag), shape, norm="forward").contiguous()
 
 
 @_opaque_irfft2.register_fake
-def _(half: Tensor, shape: Sequence[int]) -> Tensor:
-    return half.new_empty((*half.shape[:-3], *shape))
-
-
-def _is_dc(magnitude: Tensor) -> Tensor:
-    """True at row 0, column 0; broadcasts to a spectrum."""
-    height, width = magnitude.shape[-2:]
-    row, column = torch.arange(height, device=magnitude.device), torch.arange(width, device=magnitude.device)
-    return (row[:, None] == 0) & (column == 0)
+def _(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
+    return real.new_empty((*real.shape[:-2], *shape))
 
 
 def _length(spectrum: Tensor) -> Tensor:
     """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
     real, imag = spectrum.unbind(-1)
-    absolute = root(torch.addcmul(real.square(), imag, imag))
-    return torch.where(_is_dc(absolute), real, absolute)
+    length = root(torch.addcmul(real.square(), imag, imag))
+    length[..., 0, 0] = real[..., 0, 0]
+    return length
 
 
 def _full_squares(half: Tensor, width: int) -> Tensor:
@@ -63,7 +57,7 @@ def _full_squares(half: Tensor, width: int) -> Tensor:
     column = torch.arange(half.shape[-1], device=half.device)
     # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
     alone = (column == 0) | (2 * column == width)
-    return half.square() * torch.where(alone, 1, 2)
+    return half.square().mul_(torch.where(alone, 1, 2))
 
 
 def magnitude(x: Tensor) -> Tensor:
@@ -77,13 +71,14 @@ def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     length = _length(X)
     difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
+    unscaled = difference * inverse(distance)
     # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
     rounding = 16 * torch.finfo(x.dtype).eps * norm(x.square())[..., None, None]
-    unscaled = difference * inverse(distance)
-    ratio = unscaled / torch.where(length.abs() > rounding, length, torch.inf)
-    real, imag = X.unbind(-1)
-    direction = torch.stack([torch.where(_is_dc(ratio), unscaled, ratio * real), ratio * imag], -1)
-    return distance, _transposed_rfft2(direction, x.shape[-2:])
+    rounding = rounding.clamp(min=torch.finfo(x.dtype).tiny)
+    ratio = unscaled / (rounding * torch.nn.functional.threshold(length / rounding, 1, torch.inf))
+    real, imag = (ratio * part for part in X.unbind(-1))
+    real[..., 0, 0] = unscaled[..., 0, 0]
+    return distance, _irfft2(real, imag, x.shape[-2:])
 
 
 @with_gradient(_distance_and_gradient_to, symmetric=False)
