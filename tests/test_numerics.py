@@ -20,8 +20,9 @@ def blurred(image, sigma):
 
 
 def photograph(name):
+    """One channel, in [0, 1]."""
     image = getattr(data, name)() / 255
-    return image if image.ndim == 3 else image[..., None]
+    return image[..., 1:2] if image.ndim == 3 else image[..., None]
 
 
 PAIRS = {
@@ -62,18 +63,15 @@ def test_half_precision_gives_the_float32_result_of_the_same_image(backend, dtyp
     """SPEC 8.1, 7.5: at 1024 x 1024, where DC is ten times what float16 holds."""
     x, y = (backend.array(image, dtype) for image in rng.random((2, 1024, 1024)))
     wide = [backend.array(backend.numpy(image), "float32") for image in (x, y)]
-    loss = lambda x, y: backend.blursim(x, y, 0.4)
-    for which in (0, 1):
-        narrow = backend.quick(lambda x, y, i=which: [loss(x, y), backend.grad(loss, argnums=i)(x, y)])
-        value, gradient = narrow(x, y)
-        expected_value, expected_gradient = narrow(*wide)
-        assert backend.dtype(value) == "float32"
-        assert distance(backend.number(value), backend.number(expected_value)) < VALUE_32
-        # The loss of 10^6 pixels has gradients near the smallest float16, so rounded alike, not relatively close.
-        rounded = backend.array(backend.numpy(expected_gradient), dtype)
-        step = np.finfo(np.float16).smallest_subnormal if dtype == "float16" else 0
-        difference = backend.number(gradient) - backend.number(rounded)
-        assert np.linalg.norm(difference) < GRADIENT_32 * np.linalg.norm(backend.number(rounded)) + step
+    # Scaled, as in training with float16: of 10^6 pixels each has a gradient near the smallest float16.
+    loss = lambda x, y: 1024 * backend.blursim(x, y, 0.4)
+    both = backend.quick(lambda x, y: [loss(x, y), *backend.grad(loss, argnums=(0, 1))(x, y)])
+    (value, *gradients), (expected_value, *expected_gradients) = both(x, y), both(*wide)
+    assert backend.dtype(value) == "float32"
+    assert distance(backend.numpy(value), backend.numpy(expected_value)) < VALUE_32
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        rounded = backend.numpy(backend.array(backend.numpy(expected), dtype))
+        assert distance(backend.numpy(gradient), rounded) < GRADIENT_32
 
 
 @pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float16", "bfloat16"), ("float32", "float64")])
@@ -86,7 +84,7 @@ def test_the_wider_dtype_counts(backend, dtypes, rng):
     computed = "float64" if "float64" in dtypes else "float32"
     tolerance = {"float32": VALUE_32, "float64": VALUE_64}[computed]
     for x, y, a, b in ((*images, *exact[:2]), (*images[::-1], *exact[1::-1])):
-        loss = backend.blursim(x, y, alpha, mask=mask)
+        loss = backend.quick(lambda x, y: backend.blursim(x, y, alpha, mask=mask))(x, y)
         assert backend.dtype(loss) == computed
         assert distance(backend.numpy(loss), reference.blursim(a, b, exact[2], mask=backend.numpy(mask))) < tolerance
 
@@ -102,10 +100,10 @@ def test_an_alpha_or_mask_of_float64_does_not_widen_the_computation(backend, rng
 def test_without_x64_float64_becomes_float32_in_jax(rng):
     """SPEC 8.2"""
     x, y = rng.random((2, 9, 14))
-    loss, gradient = jax.value_and_grad(blursim_jax.blursim)(x, y, 0.4)
+    loss, gradient = jax.jit(jax.value_and_grad(blursim_jax.blursim))(x, y, 0.4)
     assert loss.dtype == gradient.dtype == np.float32
     assert distance(loss, reference.blursim(x, y, 0.4)) < VALUE_32
-    assert blursim_jax.difference_maps(x, y).spectrum.dtype == np.float32
+    assert jax.eval_shape(blursim_jax.difference_maps, x, y).spectrum.dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -151,7 +149,7 @@ def test_squares_below_the_smallest_normal_number_count_as_zero(backend):
 def test_magnitudes_that_underflow_give_no_gradient(backend, rng):
     """SPEC 7.1, 8.5"""
     x, y = (1e-25 * rng.random((2, 7, 6, 1))).astype(np.float32)
-    for options in SEEN:
+    for options in (SEEN[0], SEEN[-1]):
         terms, gradients = terms_and_gradients(backend, x, y, **options)
         assert not np.any(terms)
         assert not np.any(gradients)
