@@ -209,7 +209,7 @@ def test_the_complex_general_term_computes_no_fft_in_torch(rng):
     x, y = map(torch.tensor, images(rng, 5, 4))
 
     def operations(spectrum):
-        with torch.profiler.profile() as profile:
+        with torch.profiler.profile(acc_events=True) as profile:
             blursim_torch.blursim(x.clone().requires_grad_(), y, 0.8, spectrum=spectrum).backward()
         return " ".join(event.key for event in profile.key_averages())
 
