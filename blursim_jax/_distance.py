@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
 SPATIAL = (-2, -1)
@@ -28,6 +28,13 @@ def norm(squares: Array) -> Array:
 def inverse(norms: Array) -> Array:
     """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
     return (1 / jnp.where(norms > 0, norms, jnp.inf))[..., None, None]
+
+
+def indices(x: Array, axis: int) -> Array:
+    """0, 1, 2, ... along one axis of x, of length 1 along the others."""
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    return lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
 
 
 def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:

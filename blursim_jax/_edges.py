@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, indices, inverse, norm, root, with_gradient
 
 
 def gain(size: int) -> int:
@@ -61,11 +61,11 @@ def _length(u: Array, v: Array) -> Array:
 
 
 def _border_weight(x: Array) -> Array:
-    """2 on the border, 4 in its corners, 1 elsewhere."""
-    weight = jnp.ones_like(x)
+    """2 on the border, 4 in its corners, 1 elsewhere; broadcasts to x."""
+    weight = jnp.ones((1,) * x.ndim, x.dtype)
     for axis in SPATIAL:
-        index = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim + axis)
-        weight = jnp.where((index == 0) | (index == x.shape[axis] - 1), 2 * weight, weight)
+        index = indices(x, axis)
+        weight = weight * jnp.where((index == 0) | (index == x.shape[axis] - 1), 2, 1).astype(x.dtype)
     return weight
 
 

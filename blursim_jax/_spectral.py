@@ -5,13 +5,13 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, indices, inverse, norm, root, with_gradient
+from blursim_jax._fft import irfft2, rfft2
 
 
 def _is_dc(magnitude: Array) -> Array:
-    """True at row 0, column 0."""
-    row, column = (lax.broadcasted_iota(jnp.int32, magnitude.shape, magnitude.ndim + axis) for axis in SPATIAL)
-    return (row == 0) & (column == 0)
+    """True at row 0, column 0; broadcasts to a spectrum."""
+    return (indices(magnitude, -2) == 0) & (indices(magnitude, -1) == 0)
 
 
 def _length(spectrum: Array) -> Array:
@@ -22,7 +22,7 @@ def _length(spectrum: Array) -> Array:
 
 def _full_squares(half: Array, width: int) -> Array:
     """Squares over the half spectrum that add up to those over the whole one."""
-    column = lax.broadcasted_iota(jnp.int32, half.shape, half.ndim - 1)
+    column = indices(half, -1)
     # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
     alone = (column == 0) | (2 * column == width)
     return jnp.where(alone, half**2, 2 * half**2)
@@ -30,12 +30,12 @@ def _full_squares(half: Array, width: int) -> Array:
 
 def magnitude(x: Array) -> Array:
     """The half spectrum of magnitudes that magnitude_distance compares, shape (*batch, H, W // 2 + 1)."""
-    return _length(jnp.fft.rfft2(x))
+    return _length(rfft2(x))
 
 
 def _distance_and_gradient_to(x: Array, target: Array) -> tuple[Array, Array]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
-    X = jnp.fft.rfft2(x)
+    X = rfft2(x)
     length = _length(X)
     difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
@@ -44,7 +44,7 @@ def _distance_and_gradient_to(x: Array, target: Array) -> tuple[Array, Array]:
     unscaled = difference * inverse(distance)
     ratio = unscaled / jnp.where(jnp.abs(length) > rounding, length, jnp.inf)
     direction = lax.complex(jnp.where(_is_dc(ratio), unscaled, ratio * X.real), ratio * X.imag)
-    return distance, jnp.fft.irfft2(direction, x.shape[-2:], norm="forward")
+    return distance, irfft2(direction, x.shape[-2:])
 
 
 @with_gradient(_distance_and_gradient_to, symmetric=False)
