@@ -1,47 +1,12 @@
 """The general term: how far apart the spectra of two images are (SPEC 3)."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from blursim_torch._distance import SPATIAL, inverse, norm, root, with_gradient
-
-
-def _rfft2(x: Tensor) -> Tensor:
-    """Half spectrum of each image, real and imaginary parts along the last axis."""
-    if torch.compiler.is_dynamo_compiling():
-        return _opaque_rfft2(x)
-    return torch.view_as_real(torch.fft.rfft2(x))
-
-
-def _irfft2(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
-    """Images of the given height and width from half spectra; without the factor 1 / (H W)."""
-    if torch.compiler.is_dynamo_compiling():
-        return _opaque_irfft2(real, imag, shape)
-    return torch.fft.irfft2(torch.complex(real, imag), shape, norm="forward")
-
-
-# torch.compile generates no code for complex tensors, and warns: these two hide them from it.
-@torch.library.custom_op("blursim::rfft2", mutates_args=())
-def _opaque_rfft2(x: Tensor) -> Tensor:
-    return torch.view_as_real(torch.fft.rfft2(x)).contiguous()
-
-
-@_opaque_rfft2.register_fake
-def _(x: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-1], x.shape[-1] // 2 + 1, 2))
-
-
-@torch.library.custom_op("blursim::irfft2", mutates_args=())
-def _opaque_irfft2(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
-    return torch.fft.irfft2(torch.complex(real, imag), shape, norm="forward").contiguous()
-
-
-@_opaque_irfft2.register_fake
-def _(real: Tensor, imag: Tensor, shape: Sequence[int]) -> Tensor:
-    return real.new_empty((*real.shape[:-2], *shape))
+from blursim_torch._fft import irfft2, rfft2
 
 
 def _length(spectrum: Tensor) -> Tensor:
@@ -62,12 +27,12 @@ def _full_squares(half: Tensor, width: int) -> Tensor:
 
 def magnitude(x: Tensor) -> Tensor:
     """The half spectrum of magnitudes that magnitude_distance compares, shape (*batch, H, W // 2 + 1)."""
-    return _length(_rfft2(x))
+    return _length(rfft2(x))
 
 
 def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
-    X = _rfft2(x)
+    X = rfft2(x)
     length = _length(X)
     difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
@@ -78,7 +43,7 @@ def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     ratio = unscaled / (rounding * torch.nn.functional.threshold(length / rounding, 1, torch.inf))
     real, imag = (ratio * part for part in X.unbind(-1))
     real[..., 0, 0] = unscaled[..., 0, 0]
-    return distance, _irfft2(real, imag, x.shape[-2:])
+    return distance, irfft2(real, imag, x.shape[-2:])
 
 
 @with_gradient(_distance_and_gradient_to, symmetric=False)
