@@ -30,6 +30,11 @@ def inverse(norms: Array) -> Array:
     return (1 / jnp.where(norms > 0, norms, jnp.inf))[..., None, None]
 
 
+def above(length: Array, rounding: Array) -> Array:
+    """length where it is above its rounding error, else infinite: what is divided by it is 0 (SPEC 7.1)."""
+    return jnp.where(length > rounding, length, jnp.inf)
+
+
 def indices(x: Array, axis: int) -> Array:
     """0, 1, 2, ... along one axis of x, of length 1 along the others."""
     shape = [1] * x.ndim

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, indices, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, above, indices, inverse, norm, root, with_gradient
 
 
 def gain(size: int) -> int:
@@ -87,13 +87,19 @@ def magnitude(x: Array, size: int) -> Array:
     return _length(*_diagonals(_smooth(x, size, "reflect")))
 
 
+def _rounding(x: Array, size: int) -> Array:
+    """Bound of the rounding error of a length, from the root mean square of the image (SPEC 7.1)."""
+    root_mean_square = norm(x**2) / math.sqrt(x.shape[-2] * x.shape[-1])
+    return (16 / math.sqrt(2) * float(jnp.finfo(x.dtype).eps) * gain(size) * root_mean_square)[..., None, None]
+
+
 def _distance_and_gradient_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
     """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
     u, v = _diagonals(_smooth(x, size, "reflect"))
     length = _length(u, v)
     difference = length - target
     distance = norm(2 * difference**2)
-    ratio = difference * (2 * inverse(distance)) / jnp.where(length > 0, length, jnp.inf)
+    ratio = difference * (2 * inverse(distance)) / above(length, _rounding(x, size))
     return distance, _adjoint(ratio * u, ratio * v, size)
 
 

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, indices, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, above, indices, inverse, norm, root, with_gradient
 from blursim_jax._fft import irfft2, rfft2
 
 
@@ -33,16 +33,22 @@ def magnitude(x: Array) -> Array:
     return _length(rfft2(x))
 
 
+def _rounding(length: Array, width: int) -> Array:
+    """Bound of an FFT's rounding error, from the energy in a bin's row, its column and the image (SPEC 7.1)."""
+    rows = jnp.sum(_full_squares(length, width), -1, keepdims=True)
+    columns = jnp.sum(length**2, -2, keepdims=True)
+    image = jnp.mean(rows, -2, keepdims=True) / width
+    return 8 * float(jnp.finfo(length.dtype).eps) * jnp.sqrt(jnp.maximum(16 * image, jnp.maximum(rows, columns)))
+
+
 def _distance_and_gradient_to(x: Array, target: Array) -> tuple[Array, Array]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
     X = rfft2(x)
     length = _length(X)
     difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
-    # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
-    rounding = 16 * float(jnp.finfo(x.dtype).eps) * norm(x**2)[..., None, None]
     unscaled = difference * inverse(distance)
-    ratio = unscaled / jnp.where(jnp.abs(length) > rounding, length, jnp.inf)
+    ratio = unscaled / above(length, _rounding(length, x.shape[-1]))
     direction = lax.complex(jnp.where(_is_dc(ratio), unscaled, ratio * X.real), ratio * X.imag)
     return distance, irfft2(direction, x.shape[-2:])
 

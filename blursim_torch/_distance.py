@@ -13,10 +13,11 @@ WithGradient = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
-    """Square root whose derivatives at 0 are 0 (SPEC 7.1); may take the place of its argument."""
+    """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
+    tiny = torch.finfo(squares.dtype).tiny
     if not torch.is_grad_enabled():
-        return squares.sqrt_()
-    positive = squares >= torch.finfo(squares.dtype).tiny
+        return torch.nn.functional.threshold(squares, tiny, 0).sqrt_()
+    positive = squares > tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
 
@@ -28,6 +29,13 @@ def norm(squares: Tensor) -> Tensor:
 def inverse(norms: Tensor) -> Tensor:
     """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
     return (1 / torch.where(norms > 0, norms, torch.inf))[..., None, None]
+
+
+def above(length: Tensor, rounding: Tensor) -> Tensor:
+    """length where it is above its rounding error, else infinite: what is divided by it is 0 (SPEC 7.1)."""
+    rounding = rounding.detach().clamp(min=torch.finfo(length.dtype).tiny)
+    # Many times faster in eager mode than torch.where.
+    return rounding * torch.nn.functional.threshold(length / rounding, 1, torch.inf)
 
 
 def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import inverse, norm, root, with_gradient
+from blursim_torch._distance import above, inverse, norm, root, with_gradient
 
 
 def gain(size: int) -> int:
@@ -85,13 +85,19 @@ def magnitude(x: Tensor, size: int) -> Tensor:
     return _length(*_diagonals(_smooth(x, size, "reflect")))
 
 
+def _rounding(x: Tensor, size: int) -> Tensor:
+    """Bound of the rounding error of a length, from the root mean square of the image (SPEC 7.1)."""
+    root_mean_square = norm(x.square()) / math.sqrt(x.shape[-2] * x.shape[-1])
+    return (16 / math.sqrt(2) * torch.finfo(x.dtype).eps * gain(size) * root_mean_square)[..., None, None]
+
+
 def _distance_and_gradient_to(x: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
     u, v = _diagonals(_smooth(x, size, "reflect"))
     length = _length(u, v)
     difference = length - target
     distance = norm(difference.square()) * math.sqrt(2)
-    ratio = difference * (2 * inverse(distance)) / torch.nn.functional.threshold(length, 0, torch.inf)
+    ratio = difference * (2 * inverse(distance)) / above(length, _rounding(x, size))
     return distance, _adjoint(ratio * u, ratio * v, size)
 
 

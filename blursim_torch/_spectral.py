@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import SPATIAL, inverse, norm, root, with_gradient
+from blursim_torch._distance import SPATIAL, above, inverse, norm, root, with_gradient
 from blursim_torch._fft import irfft2, rfft2
 
 
@@ -30,6 +30,14 @@ def magnitude(x: Tensor) -> Tensor:
     return _length(rfft2(x))
 
 
+def _rounding(length: Tensor, width: int) -> Tensor:
+    """Bound of an FFT's rounding error, from the energy in a bin's row, its column and the image (SPEC 7.1)."""
+    rows = _full_squares(length, width).sum(-1, keepdim=True)
+    columns = length.square().sum(-2, keepdim=True)
+    image = rows.mean(-2, keepdim=True) / width
+    return 8 * torch.finfo(length.dtype).eps * torch.maximum(16 * image, torch.maximum(rows, columns)).sqrt()
+
+
 def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
     X = rfft2(x)
@@ -37,10 +45,7 @@ def _distance_and_gradient_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     difference = length - target
     distance = norm(_full_squares(difference, x.shape[-1]))
     unscaled = difference * inverse(distance)
-    # Below the rounding error of the FFT a magnitude is zero and has no phase (SPEC 7.1).
-    rounding = 16 * torch.finfo(x.dtype).eps * norm(x.square())[..., None, None]
-    rounding = rounding.clamp(min=torch.finfo(x.dtype).tiny)
-    ratio = unscaled / (rounding * torch.nn.functional.threshold(length / rounding, 1, torch.inf))
+    ratio = unscaled / above(length, _rounding(length, x.shape[-1]))
     real, imag = (ratio * part for part in X.unbind(-1))
     real[..., 0, 0] = unscaled[..., 0, 0]
     return distance, irfft2(real, imag, x.shape[-2:])
