@@ -3,6 +3,7 @@
 Before an FFT XLA gathers a sharded batch onto every device; these two say how to split it.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ def irfft2(half: Array, shape: tuple[int, ...]) -> Array:
     return _image_by_image(lax.FftType.IRFFT, shape)(half) * math.prod(shape)
 
 
+@functools.cache
 def _image_by_image(kind: lax.FftType, shape: tuple[int, ...]) -> Callable[[Array], Array]:
     def whole(x: Array) -> Array:
         return lax.fft(x, kind, shape)
