@@ -9,6 +9,8 @@ from tolerances import GRADIENT_32, distance
 
 from blursim_torch import blursim
 
+EIGHT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
 SHARDED = """
 import re
 
@@ -42,6 +44,22 @@ for axis_type in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
         assert all(how.startswith("all-reduce") and re.fullmatch(numbers, what) for what, how in sent), sent
 """
 
+CUT = """
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from blursim_jax import blursim
+
+x, y = np.random.default_rng(0).uniform(size=(2, 3, 16, 6)).astype(np.float32)
+step = jax.jit(lambda x, y: jax.value_and_grad(blursim)(x, y, 0.7))
+mesh = jax.make_mesh((8,), ("height",), axis_types=(jax.sharding.AxisType.Auto,))
+value, gradient = step(*jax.device_put((x, y), jax.NamedSharding(mesh, P(None, "height"))))
+expected = step(x, y)
+np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+assert np.linalg.norm(gradient - expected[1]) <= TOLERANCE * np.linalg.norm(expected[1])
+"""
+
 DISTRIBUTED = """
 import sys
 
@@ -73,8 +91,11 @@ def assert_succeeds(process):
 
 
 def test_sharded_batch_has_one_devices_value_and_gradient_and_sends_only_numbers():
-    eight = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    assert_succeeds(python(SHARDED.replace("TOLERANCE", str(GRADIENT_32)), **eight))
+    assert_succeeds(python(SHARDED.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
+
+
+def test_images_cut_across_devices_have_one_devices_value_and_gradient():
+    assert_succeeds(python(CUT.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
 
 
 def test_two_processes_have_one_processs_gradients(tmp_path):
