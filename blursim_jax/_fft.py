@@ -12,6 +12,7 @@ import jax
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def rfft2(x: Array) -> Array:
@@ -29,12 +30,21 @@ def _image_by_image(kind: lax.FftType, shape: tuple[int, ...]) -> Callable[[Arra
     def whole(x: Array) -> Array:
         return lax.fft(x, kind, shape)
 
+    def whole_images(mesh: Any, operands: Any, result: Any) -> NamedSharding:
+        sharding = operands[0].sharding
+        batch = sharding.spec[: len(operands[0].shape) - 2]
+        return NamedSharding(sharding.mesh, PartitionSpec(*batch, None, None))
+
+    def partition(mesh: Any, operands: Any, result: Any) -> tuple[Any, ...]:
+        sharding = whole_images(mesh, operands, result)
+        return mesh, whole, sharding, (sharding,)
+
     split = custom_partitioning(whole)
     split.def_partition(
-        infer_sharding_from_operands=lambda mesh, operands, result: operands[0].sharding,
-        partition=lambda mesh, operands, result: (mesh, whole, result.sharding, (operands[0].sharding,)),
-        sharding_rule="... h w -> ... h k",
-        need_replication_factors=("h", "w", "k"),
+        infer_sharding_from_operands=whole_images,
+        partition=partition,
+        sharding_rule="... h w -> ... i j",
+        need_replication_factors=("h", "w", "i", "j"),
     )
 
     # It has no rule of its own under vmap and for derivatives: leading axes, and the FFT that XLA knows.

@@ -16,7 +16,7 @@ def root(squares: Tensor) -> Tensor:
     """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
     tiny = torch.finfo(squares.dtype).tiny
     if not torch.is_grad_enabled():
-        return torch.nn.functional.threshold(squares, tiny, 0).sqrt_()
+        return torch.nn.functional.threshold(squares, tiny, 0).sqrt()
     positive = squares > tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
@@ -90,7 +90,8 @@ class _Distance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, *gradients = ctx.saved_tensors
+        x, y = ctx.saved_tensors[:2]
+        gradients = list(ctx.saved_tensors)[2:]
         scale = upstream[..., None, None]
         results: list[Tensor | None] = []
         for pair, needed, known in zip(((x, y), (y, x)), ctx.needs_input_grad, ctx.wanted, strict=False):
