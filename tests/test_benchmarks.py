@@ -9,16 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import contestants
 import numpy as np
+import peers
 import pytest
+import report
+import speed
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
-
-import contestants  # noqa: E402
-import peers  # noqa: E402
-import report  # noqa: E402
-import speed  # noqa: E402
 
 SHAPE = (3, 24, 17)
 ENTER = {"jax": contestants.of_jax, "torch": contestants.of_torch}
@@ -27,7 +25,6 @@ ENTER = {"jax": contestants.of_jax, "torch": contestants.of_torch}
 @pytest.fixture(params=ENTER)
 def entrants(request):
     """Name -> contestant, of one framework."""
-    pytest.importorskip(request.param)
     return {each.name: each for each in ENTER[request.param](SHAPE, "float32", "cpu", ["jax", "eager"], few=False)}
 
 
@@ -80,14 +77,13 @@ def test_memory_is_counted_in_images(entrants):
 
 def test_autograd_keeps_the_two_images_of_a_product():
     """The count of memory on a loss whose saved tensors are known."""
-    pytest.importorskip("torch")
     found = contestants.of_torch(SHAPE, "float32", "cpu", ["eager"], few=False)
     assert {e.name: e for e in found}["mean squared error"].memory() == 2
 
 
 def test_published_arithmetic_is_blursim_of_complex_spectra():
-    pytest.importorskip("cv2")
-    torch = pytest.importorskip("torch")
+    import torch
+
     import blursim_torch
 
     x, y = np.random.default_rng(0).random((2, 3, 2, 20, 31))
@@ -97,7 +93,7 @@ def test_published_arithmetic_is_blursim_of_complex_spectra():
 
 def peer(name):
     package, make = peers.LOSSES[name]
-    return pytest.importorskip("torch"), make(pytest.importorskip(package))
+    return importlib.import_module("torch"), make(importlib.import_module(package))
 
 
 def test_focal_frequency_loss_weighs_each_bin_by_its_own_distance():
@@ -217,14 +213,12 @@ def test_page_without_both_markers_is_refused(page):
 
 
 def test_plot_is_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
     report.plot([made_up_results()], tmp_path / "ratio.png")
     assert (tmp_path / "ratio.png").read_bytes().startswith(b"\x89PNG")
     assert report.series([made_up_results()], "backward") == {("jax", "sides"): ([128], [2])}
 
 
 def test_results_on_disk_have_the_schema_of_a_new_run(tmp_path):
-    pytest.importorskip("jax")
     words = ["--backends=jax", "--sections=batches", "--shapes=2x16x16", "--rounds=2", "--threads=1", "--output"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *words, str(tmp_path / "new.json")]
