@@ -9,41 +9,46 @@ from torch import Tensor
 
 SPATIAL = (-2, -1)
 Distance = Callable[..., Tensor]
-WithGradient = Callable[..., tuple[Tensor, Tensor]]
+WithDirection = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
     """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
-    tiny = torch.finfo(squares.dtype).tiny
     if not torch.is_grad_enabled():
-        return torch.nn.functional.threshold(squares, tiny, 0).sqrt()
-    positive = squares > tiny
+        return squares.sqrt()
+    positive = squares > torch.finfo(squares.dtype).tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
 
 def norm(squares: Tensor) -> Tensor:
     """Euclidean norm of each image from the squares of its entries."""
-    return root(squares.sum(SPATIAL))
+    return root_of_sum(squares.sum(SPATIAL))
+
+
+def root_of_sum(squares: Tensor) -> Tensor:
+    """Norms from their squares; a square below the smallest normal number counts as zero (SPEC 8.5)."""
+    return root(torch.nn.functional.threshold(squares, torch.finfo(squares.dtype).tiny, 0))
 
 
 def inverse(norms: Tensor) -> Tensor:
-    """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
-    return (1 / torch.where(norms > 0, norms, torch.inf))[..., None, None]
+    """1 / norm; 0 where the norm is 0 (SPEC 7.2)."""
+    return 1 / torch.where(norms > 0, norms, torch.inf)
 
 
 def above(length: Tensor, rounding: Tensor) -> Tensor:
     """length where it is above its rounding error, else infinite: what is divided by it is 0 (SPEC 7.1)."""
     rounding = rounding.detach().clamp(min=torch.finfo(length.dtype).tiny)
     # Many times faster in eager mode than torch.where.
-    return rounding * torch.nn.functional.threshold(length / rounding, 1, torch.inf)
+    return torch.nn.functional.threshold(length / rounding, 1, torch.inf) * rounding
 
 
-def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:
-    """Give distance(x, y, *static) its gradient for x in closed form.
+def with_gradient(distance_and_direction: WithDirection, symmetric: bool = True) -> Callable[[Distance], Distance]:
+    """Give distance(x, y, *static), a norm ||d||, its gradient for x in closed form.
 
-    distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
-    for y; without symmetry y is a constant. It is built of plain operations, so every transform,
-    of any order, goes through it.
+    distance_and_direction takes the same arguments and gives ||d|| and the direction, d back through
+    the Jacobian of x -> d: the gradient is direction / ||d||. Symmetry makes its gradient at (y, x)
+    the one for y; without symmetry y is a constant. It is built of plain operations, so every
+    transform, of any order, goes through it.
     """
 
     def decorate(distance: Distance) -> Distance:
@@ -53,7 +58,7 @@ def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -
             function = _Distance if torch.compiler.is_compiling() else _ForwardModeDistance
             y = y if symmetric else y.detach()
             wanted = tuple(torch.is_grad_enabled() and image.requires_grad for image in (x, y))
-            result: Tensor = function.apply(x, y, distance, distance_and_gradient, static, wanted)[0]
+            result: Tensor = function.apply(x, y, distance, distance_and_direction, static, wanted)[0]
             return result
 
         return of_images
@@ -69,40 +74,37 @@ class _Distance(torch.autograd.Function):
         x: Tensor,
         y: Tensor,
         distance: Distance,
-        distance_and_gradient: WithGradient,
+        rule: WithDirection,
         static: tuple[int, ...],
         wanted: tuple[bool, bool],
     ) -> tuple[Tensor, ...]:
-        """The distance, then the gradients wanted: by now half of their work is done."""
+        """The distance, then the directions wanted: by now half of their work is done."""
         if not any(wanted):
             return (distance(x, y, *static),)
         pairs = [pair for pair, want in (((x, y), wanted[0]), ((y, x), wanted[1])) if want]
-        results = [distance_and_gradient(*pair, *static) for pair in pairs]
-        return results[0][0], *(gradient for _, gradient in results)
+        results = [rule(*pair, *static) for pair in pairs]
+        return results[0][0], *(direction for _, direction in results)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         x, y, _, ctx.rule, ctx.static, ctx.wanted = inputs
-        gradients = output[1:]
-        ctx.mark_non_differentiable(*gradients)
-        ctx.save_for_backward(x, y, *gradients)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(x, y, *output)
         ctx.save_for_forward(x, y)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, y = ctx.saved_tensors[:2]
-        gradients = list(ctx.saved_tensors)[2:]
-        scale = upstream[..., None, None]
+        x, y, distance, *directions = ctx.saved_tensors
         results: list[Tensor | None] = []
         for pair, needed, known in zip(((x, y), (y, x)), ctx.needs_input_grad, ctx.wanted, strict=False):
-            known_gradient = gradients.pop(0) if known else None
+            direction = directions.pop(0) if known else None
             if not needed:
                 results.append(None)
-            elif known_gradient is None or torch.is_grad_enabled():
+                continue
+            if direction is None or torch.is_grad_enabled():
                 # To be differentiated once more, so it must depend on the images.
-                results.append(scale * ctx.rule(*pair, *ctx.static)[1])
-            else:
-                results.append(scale * known_gradient)
+                distance, direction = ctx.rule(*pair, *ctx.static)
+            results.append((upstream * inverse(distance))[..., None, None] * direction)
         return *results, None, None, None, None
 
 
@@ -110,9 +112,9 @@ class _ForwardModeDistance(_Distance):
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         x, y = ctx.saved_tensors
-        along = [
-            (ctx.rule(*pair, *ctx.static)[1] * tangent).sum(SPATIAL)
-            for pair, tangent in (((x, y), dx), ((y, x), dy))
-            if tangent is not None
-        ]
+        along = []
+        for pair, tangent in (((x, y), dx), ((y, x), dy)):
+            if tangent is not None:
+                distance, direction = ctx.rule(*pair, *ctx.static)
+                along.append((direction * tangent).sum(SPATIAL) * inverse(distance))
         return sum(along[1:], along[0]), *(None for want in ctx.wanted if want)

@@ -12,12 +12,12 @@ so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtrac
 """
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import above, inverse, norm, root, with_gradient
+from blursim_torch._distance import above, norm, root, with_gradient
+from blursim_torch._opaque import opaque
 
 
 def gain(size: int) -> int:
@@ -25,29 +25,24 @@ def gain(size: int) -> int:
     return 1 << (2 * size - 3)
 
 
-def _smooth(x: Tensor, size: int, mode: Literal["reflect", "symmetric"]) -> Tensor:
-    """B x, x mirrored at its edge pixels (mode "reflect") or beyond them ("symmetric")."""
+@opaque(lambda x, width, mode: x.new_empty((*x.shape[:-2], x.shape[-2] + 2 * width, x.shape[-1] + 2 * width)))
+def _pad(x: Tensor, width: int, mode: str) -> Tensor:
+    """A border around each image, of its mirror image ("reflect") or its edge pixels ("replicate")."""
+    padded = torch.nn.functional.pad(x.reshape(-1, *x.shape[-2:]), (width,) * 4, mode)
+    return padded.reshape(*x.shape[:-2], *padded.shape[-2:])
+
+
+def _binomial(x: Tensor, degree: int) -> Tensor:
+    """(1+z)^degree along both axes, where it fits."""
     for axis in (x.ndim - 1, x.ndim - 2):
-        radius, edge, n = size // 2, int(mode == "reflect"), x.shape[axis]
-        before = x.narrow(axis, edge, radius)
-        after = x.narrow(axis, n - edge - radius, radius)
-        x = torch.cat([before.flip(axis), x, after.flip(axis)], axis)
-    return _binomial(_binomial(x, x.ndim - 2, size - 2), x.ndim - 1, size - 2)
+        for _ in range(degree):
+            x = x.narrow(axis, 0, x.shape[axis] - 1) + x.narrow(axis, 1, x.shape[axis] - 1)
+    return x
 
 
-def _binomial(x: Tensor, axis: int, degree: int) -> Tensor:
-    """(1+z)^degree along axis, where it fits."""
-    n = x.shape[axis] - degree
-    tap = [x.narrow(axis, i, n) for i in range(degree + 1)]
-    # Pairs of equal weight first: mirrored pixels then give mirrored sums, to the bit (SPEC 7.1).
-    total = tap[0] + tap[degree]
-    for i in range(1, (degree + 1) // 2):
-        total.add_(tap[i] + tap[degree - i], alpha=math.comb(degree, i))
-    return total
-
-
-def _diagonals(corners: Tensor) -> tuple[Tensor, Tensor]:
-    """(u, v) of each pixel, from B x at its corners."""
+def _sobel(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """(u, v) of each pixel."""
+    corners = _binomial(_pad(x, size // 2, "reflect"), size - 2)
     u = corners[..., 1:, 1:] - corners[..., :-1, :-1]
     v = corners[..., :-1, 1:] - corners[..., 1:, :-1]
     return u, v
@@ -58,31 +53,32 @@ def _length(u: Tensor, v: Tensor) -> Tensor:
     return root(torch.addcmul(u.square(), v, v))
 
 
-def _border_weight(x: Tensor) -> Tensor:
-    """2 on the border, 4 in its corners, 1 elsewhere; broadcasts to x."""
-    weight = torch.ones((), dtype=x.dtype, device=x.device)
-    for n, shape in ((x.shape[-2], (-1, 1)), (x.shape[-1], (-1,))):
-        index = torch.arange(n, device=x.device).reshape(shape)
-        weight = weight * torch.where((index == 0) | (index == n - 1), 2, 1)
-    return weight
-
-
-def _adjoint(u: Tensor, v: Tensor, size: int) -> Tensor:
-    """Transpose of x -> (u, v) = _diagonals(_smooth(x)), for u and v of an image reflected like x.
+def _sobel_transposed(ratio: Tensor, u: Tensor, v: Tensor, size: int) -> Tensor:
+    """Transpose of _sobel, of ratio * (u, v) where (u, v) = _sobel(x).
 
     Seen through its reflection an image goes on for ever, and there B is its own transpose. What
     is left to do at the border: an edge pixel is its own mirror image and stands once where every
-    other pixel stands twice; hence twice its (u, v) before, half its value after.
+    other pixel stands twice; hence twice its (u, v) before, half its value after. In between are
+    corners, mirrored beyond the edge pixels; summed once they are pixels, mirrored at them.
     """
-    weight = _border_weight(u)
-    u, v = u * weight, v * weight
-    x = (u[..., :-1, :-1] - u[..., 1:, 1:]).add_(v[..., 1:, :-1]).sub_(v[..., :-1, 1:])
-    return _smooth(x, size, "symmetric").div_(weight)
+    ratio = _border_times(2, ratio)
+    u, v = u * ratio, v * ratio
+    corners = (u[..., :-1, :-1] - u[..., 1:, 1:]).add_(v[..., 1:, :-1]).sub_(v[..., :-1, 1:])
+    pixels = _binomial(_pad(corners, 1, "replicate"), 1)
+    return _border_times(1 / 2, _binomial(_pad(pixels, size // 2 - 1, "reflect"), size - 3))
+
+
+def _border_times(factor: float, x: Tensor) -> Tensor:
+    """x with its border multiplied by factor, its corners by factor^2, in place."""
+    for axis in (x.ndim - 2, x.ndim - 1):
+        for side in (0, x.shape[axis] - 1):
+            x.select(axis, side).mul_(factor)
+    return x
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:
     """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
-    return _length(*_diagonals(_smooth(x, size, "reflect")))
+    return _length(*_sobel(x, size))
 
 
 def _rounding(x: Tensor, size: int) -> Tensor:
@@ -91,38 +87,42 @@ def _rounding(x: Tensor, size: int) -> Tensor:
     return (16 / math.sqrt(2) * torch.finfo(x.dtype).eps * gain(size) * root_mean_square)[..., None, None]
 
 
-def _distance_and_gradient_to(x: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
-    u, v = _diagonals(_smooth(x, size, "reflect"))
+def _distance_and_direction_to(x: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The direction is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|."""
+    u, v = _sobel(x, size)
     length = _length(u, v)
     difference = length - target
-    distance = norm(difference.square()) * math.sqrt(2)
-    ratio = difference * (2 * inverse(distance)) / above(length, _rounding(x, size))
-    return distance, _adjoint(ratio * u, ratio * v, size)
+    ratio = 2 * difference / above(length, _rounding(x, size))
+    return _norm(difference), _sobel_transposed(ratio, u, v, size)
 
 
-@with_gradient(_distance_and_gradient_to, symmetric=False)
+@with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm((magnitude(x, size) - target).square()) * math.sqrt(2)
+    return _norm(magnitude(x, size) - target)
 
 
-@with_gradient(lambda x, y, size: _distance_and_gradient_to(x, magnitude(y, size), size))
+@with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm((magnitude(x, size) - magnitude(y, size)).square()) * math.sqrt(2)
+    return _norm(magnitude(x, size) - magnitude(y, size))
 
 
-def _vector_distance_and_gradient(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    u, v = _diagonals(_smooth(x - y, size, "reflect"))
+def _vector_distance_and_direction(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    u, v = _sobel(x - y, size)
     distance = norm(torch.addcmul(u.square(), v, v)) * math.sqrt(2)
-    return distance, _adjoint(u, v, size) * (2 * inverse(distance))
+    return distance, _sobel_transposed(torch.full_like(u, 2), u, v, size)
 
 
-@with_gradient(_vector_distance_and_gradient)
+@with_gradient(_vector_distance_and_direction)
 def vector_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|| grad x - grad y ||_2 of each image: Sobel is linear, so that of x - y."""
     return norm(vector_map(x, y, size).square())
+
+
+def _norm(differences: Tensor) -> Tensor:
+    """|| |grad x| - |grad y| ||_2 from the differences of magnitude(x) and magnitude(y)."""
+    return norm(differences.square()) * math.sqrt(2)
 
 
 def magnitude_map(x: Tensor, y: Tensor, size: int) -> Tensor:
