@@ -11,7 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 
 SPATIAL = (-2, -1)
 Distance = Callable[..., Array]
-WithGradient = Callable[..., tuple[Array, Array]]
+WithDirection = Callable[..., tuple[Array, Array]]
 
 
 def root(squares: Array) -> Array:
@@ -26,8 +26,8 @@ def norm(squares: Array) -> Array:
 
 
 def inverse(norms: Array) -> Array:
-    """1 / norm, to be broadcast over an image; 0 where the norm is 0 (SPEC 7.2)."""
-    return (1 / jnp.where(norms > 0, norms, jnp.inf))[..., None, None]
+    """1 / norm; 0 where the norm is 0 (SPEC 7.2)."""
+    return 1 / jnp.where(norms > 0, norms, jnp.inf)
 
 
 def above(length: Array, rounding: Array) -> Array:
@@ -42,12 +42,13 @@ def indices(x: Array, axis: int) -> Array:
     return lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
 
 
-def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -> Callable[[Distance], Distance]:
-    """Give distance(x, y, *static) its gradient for x in closed form.
+def with_gradient(distance_and_direction: WithDirection, symmetric: bool = True) -> Callable[[Distance], Distance]:
+    """Give distance(x, y, *static), a norm ||d||, its gradient for x in closed form.
 
-    distance_and_gradient takes the same arguments. Symmetry makes its gradient at (y, x) the one
-    for y; without symmetry y is a constant. It is built of plain operations, so every transform,
-    of any order, goes through it.
+    distance_and_direction takes the same arguments and gives ||d|| and the direction, d back through
+    the Jacobian of x -> d: the gradient is direction / ||d||. Symmetry makes its gradient at (y, x)
+    the one for y; without symmetry y is a constant. It is built of plain operations, so every
+    transform, of any order, goes through it.
     """
 
     def decorate(distance: Distance) -> Distance:
@@ -64,7 +65,8 @@ def with_gradient(distance_and_gradient: WithGradient, symmetric: bool = True) -
                 for pair, tangent in zip(pairs, tangents, strict=False):
                     # An image that is not differentiated costs nothing.
                     if not isinstance(tangent, SymbolicZero):
-                        along += jnp.sum(distance_and_gradient(*pair, *static)[1] * tangent, SPATIAL)
+                        norms, direction = distance_and_direction(*pair, *static)
+                        along += jnp.sum(direction * tangent, SPATIAL) * inverse(norms)
                 return value, along
 
             differentiable.defjvp(jvp, symbolic_zeros=True)

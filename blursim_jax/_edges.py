@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, above, indices, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, above, indices, norm, root, with_gradient
 
 
 def gain(size: int) -> int:
@@ -29,27 +29,24 @@ def gain(size: int) -> int:
 def _smooth(x: Array, size: int, mode: Literal["reflect", "symmetric"]) -> Array:
     """B x, x mirrored at its edge pixels (mode "reflect") or beyond them ("symmetric")."""
     radius, edge, (height, width) = size // 2, int(mode == "reflect"), x.shape[-2:]
+    # Rows by index, which XLA fuses with the sums; columns by concatenation, as indexed ones are not vectorised.
+    x = jnp.take(x, np.pad(np.arange(height), radius, mode=mode), -2, mode="clip")
+    x = _binomial(x, x.ndim - 2, size - 2)
     left = jnp.flip(x[..., edge : edge + radius], -1)
     right = jnp.flip(x[..., width - edge - radius : width - edge], -1)
-    x = jnp.concatenate([left, x, right], -1)
-    # Rows by index: XLA fuses that with the stencil, where it would copy concatenated rows once for every tap.
-    x = jnp.take(x, np.pad(np.arange(height), radius, mode=mode), -2, mode="clip")
-    return _binomial(_binomial(x, x.ndim - 2, size - 2), x.ndim - 1, size - 2)
+    return _binomial(jnp.concatenate([left, x, right], -1), x.ndim - 1, size - 2)
 
 
 def _binomial(x: Array, axis: int, degree: int) -> Array:
     """(1+z)^degree along axis, where it fits."""
-    n = x.shape[axis] - degree
-    tap = [lax.slice_in_dim(x, i, i + n, axis=axis) for i in range(degree + 1)]
-    # Pairs of equal weight first: mirrored pixels then give mirrored sums, to the bit (SPEC 7.1).
-    total = tap[0] + tap[degree]
-    for i in range(1, (degree + 1) // 2):
-        total = total + math.comb(degree, i) * (tap[i] + tap[degree - i])
-    return total
+    for n in range(x.shape[axis] - 1, x.shape[axis] - 1 - degree, -1):
+        x = lax.slice_in_dim(x, 0, n, axis=axis) + lax.slice_in_dim(x, 1, n + 1, axis=axis)
+    return x
 
 
-def _diagonals(corners: Array) -> tuple[Array, Array]:
-    """(u, v) of each pixel, from B x at its corners."""
+def _sobel(x: Array, size: int) -> tuple[Array, Array]:
+    """(u, v) of each pixel."""
+    corners = _smooth(x, size, "reflect")
     u = corners[..., 1:, 1:] - corners[..., :-1, :-1]
     v = corners[..., :-1, 1:] - corners[..., 1:, :-1]
     return u, v
@@ -69,22 +66,22 @@ def _border_weight(x: Array) -> Array:
     return weight
 
 
-def _adjoint(u: Array, v: Array, size: int) -> Array:
-    """Transpose of x -> (u, v) = _diagonals(_smooth(x)), for u and v of an image reflected like x.
+def _sobel_transposed(ratio: Array | float, u: Array, v: Array, size: int) -> Array:
+    """Transpose of _sobel, of ratio * (u, v) where (u, v) = _sobel(x).
 
     Seen through its reflection an image goes on for ever, and there B is its own transpose. What
     is left to do at the border: an edge pixel is its own mirror image and stands once where every
     other pixel stands twice; hence twice its (u, v) before, half its value after.
     """
     weight = _border_weight(u)
-    u, v = u * weight, v * weight
-    x = u[..., :-1, :-1] - u[..., 1:, 1:] + v[..., 1:, :-1] - v[..., :-1, 1:]
-    return _smooth(x, size, "symmetric") / weight
+    u, v = ratio * weight * u, ratio * weight * v
+    corners = u[..., :-1, :-1] - u[..., 1:, 1:] + v[..., 1:, :-1] - v[..., :-1, 1:]
+    return _smooth(corners, size, "symmetric") / weight
 
 
 def magnitude(x: Array, size: int) -> Array:
     """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
-    return _length(*_diagonals(_smooth(x, size, "reflect")))
+    return _length(*_sobel(x, size))
 
 
 def _rounding(x: Array, size: int) -> Array:
@@ -93,35 +90,33 @@ def _rounding(x: Array, size: int) -> Array:
     return (16 / math.sqrt(2) * float(jnp.finfo(x.dtype).eps) * gain(size) * root_mean_square)[..., None, None]
 
 
-def _distance_and_gradient_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
-    """The gradient is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|, over the distance."""
-    u, v = _diagonals(_smooth(x, size, "reflect"))
+def _distance_and_direction_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
+    """The direction is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|."""
+    u, v = _sobel(x, size)
     length = _length(u, v)
     difference = length - target
-    distance = norm(2 * difference**2)
-    ratio = difference * (2 * inverse(distance)) / above(length, _rounding(x, size))
-    return distance, _adjoint(ratio * u, ratio * v, size)
+    ratio = 2 * difference / above(length, _rounding(x, size))
+    return norm(difference**2) * math.sqrt(2), _sobel_transposed(ratio, u, v, size)
 
 
-@with_gradient(_distance_and_gradient_to, symmetric=False)
+@with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Array, target: Array, size: int) -> Array:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm(2 * (magnitude(x, size) - target) ** 2)
+    return norm((magnitude(x, size) - target) ** 2) * math.sqrt(2)
 
 
-@with_gradient(lambda x, y, size: _distance_and_gradient_to(x, magnitude(y, size), size))
+@with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Array, y: Array, size: int) -> Array:
     """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm(2 * (magnitude(x, size) - magnitude(y, size)) ** 2)
+    return norm((magnitude(x, size) - magnitude(y, size)) ** 2) * math.sqrt(2)
 
 
-def _vector_distance_and_gradient(x: Array, y: Array, size: int) -> tuple[Array, Array]:
-    u, v = _diagonals(_smooth(x - y, size, "reflect"))
-    distance = norm(2 * (u**2 + v**2))
-    return distance, _adjoint(u, v, size) * (2 * inverse(distance))
+def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array, Array]:
+    u, v = _sobel(x - y, size)
+    return norm(u**2 + v**2) * math.sqrt(2), _sobel_transposed(2, u, v, size)
 
 
-@with_gradient(_vector_distance_and_gradient)
+@with_gradient(_vector_distance_and_direction)
 def vector_distance(x: Array, y: Array, size: int) -> Array:
     """|| grad x - grad y ||_2 of each image: Sobel is linear, so that of x - y."""
     return norm(vector_map(x, y, size) ** 2)

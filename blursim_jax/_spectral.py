@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, above, indices, inverse, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, above, indices, norm, root, with_gradient
 from blursim_jax._fft import irfft2, rfft2
 
 
@@ -20,12 +20,17 @@ def _length(spectrum: Array) -> Array:
     return jnp.where(_is_dc(absolute), spectrum.real, absolute)
 
 
-def _full_squares(half: Array, width: int) -> Array:
-    """Squares over the half spectrum that add up to those over the whole one."""
-    column = indices(half, -1)
+def _energy(columns: Array, width: int) -> Array:
+    """Sum of squares over a whole spectrum, from those over the columns of its half."""
+    column = indices(columns, -1)
     # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
     alone = (column == 0) | (2 * column == width)
-    return jnp.where(alone, half**2, 2 * half**2)
+    return jnp.sum(jnp.where(alone, columns, 2 * columns), -1)
+
+
+def _norm(half: Array, width: int) -> Array:
+    """Euclidean norm of a whole spectrum, given its half."""
+    return root(_energy(jnp.sum(half**2, -2), width))
 
 
 def magnitude(x: Array) -> Array:
@@ -35,43 +40,41 @@ def magnitude(x: Array) -> Array:
 
 def _rounding(length: Array, width: int) -> Array:
     """Bound of an FFT's rounding error, from the energy in a bin's row, its column and the image (SPEC 7.1)."""
-    rows = jnp.sum(_full_squares(length, width), -1, keepdims=True)
-    columns = jnp.sum(length**2, -2, keepdims=True)
-    image = jnp.mean(rows, -2, keepdims=True) / width
-    return 8 * float(jnp.finfo(length.dtype).eps) * jnp.sqrt(jnp.maximum(16 * image, jnp.maximum(rows, columns)))
+    squares = length**2
+    rows, columns = 2 * jnp.sum(squares, -1, keepdims=True), jnp.sum(squares, -2, keepdims=True)
+    image = _energy(columns, width)[..., None] / (length.shape[-2] * width)
+    eps = float(jnp.finfo(length.dtype).eps)
+    return jnp.maximum(8 * eps * jnp.sqrt(jnp.maximum(rows, 16 * image)), 8 * eps * jnp.sqrt(columns))
 
 
-def _distance_and_gradient_to(x: Array, target: Array) -> tuple[Array, Array]:
-    """The gradient is irfft2((|X| - |Y|) X / |X|) / || |X| - |Y| ||: rfft2 backwards, halves and all."""
+def _distance_and_direction_to(x: Array, target: Array) -> tuple[Array, Array]:
+    """The direction is irfft2((|X| - |Y|) X / |X|): rfft2 backwards, halves and all."""
     X = rfft2(x)
     length = _length(X)
     difference = length - target
-    distance = norm(_full_squares(difference, x.shape[-1]))
-    unscaled = difference * inverse(distance)
-    ratio = unscaled / above(length, _rounding(length, x.shape[-1]))
-    direction = lax.complex(jnp.where(_is_dc(ratio), unscaled, ratio * X.real), ratio * X.imag)
-    return distance, irfft2(direction, x.shape[-2:])
+    ratio = difference / above(length, _rounding(length, x.shape[-1]))
+    scaled = lax.complex(jnp.where(_is_dc(ratio), difference, ratio * X.real), ratio * X.imag)
+    return _norm(difference, x.shape[-1]), irfft2(scaled, x.shape[-2:])
 
 
-@with_gradient(_distance_and_gradient_to, symmetric=False)
+@with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Array, target: Array) -> Array:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm(_full_squares(magnitude(x) - target, x.shape[-1]))
+    return _norm(magnitude(x) - target, x.shape[-1])
 
 
-@with_gradient(lambda x, y: _distance_and_gradient_to(x, magnitude(y)))
+@with_gradient(lambda x, y: _distance_and_direction_to(x, magnitude(y)))
 def magnitude_distance(x: Array, y: Array) -> Array:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    return norm(_full_squares(magnitude(x) - magnitude(y), x.shape[-1]))
+    return _norm(magnitude(x) - magnitude(y), x.shape[-1])
 
 
-def _complex_distance_and_gradient(x: Array, y: Array) -> tuple[Array, Array]:
+def _complex_distance_and_direction(x: Array, y: Array) -> tuple[Array, Array]:
     difference = x - y
-    distance = norm(difference**2) * _root_area(x)
-    return distance, difference * (_root_area(x) ** 2 * inverse(distance))
+    return norm(difference**2) * _root_area(x), difference * _root_area(x) ** 2
 
 
-@with_gradient(_complex_distance_and_gradient)
+@with_gradient(_complex_distance_and_direction)
 def complex_distance(x: Array, y: Array) -> Array:
     """||X - Y||_2 of each image: by Parseval sqrt(H W) ||x - y||_2, without an FFT."""
     return norm((x - y) ** 2) * _root_area(x)
