@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -169,7 +170,7 @@ def blursim_terms(
 
     area = x.shape[-2] * x.shape[-1]
     divisor = area if normalization == "area" else _edges.gain(sobel_size) * area**0.5
-    return Terms(_reduce(general / area, reduction), _reduce(specific / divisor, reduction))
+    return Terms(_reduce(general / area, reduction), _reduce(specific * (math.sqrt(2) / divisor), reduction))
 
 
 def prepare(
@@ -237,6 +238,7 @@ def difference_maps(
     x, y = _compared(x, y, None, axes)
     spectral = _spectral.magnitude_map(x, y) if spectrum == "magnitude" else _spectral.complex_map(x, y)
     edge = _edges.magnitude_map(x, y, sobel_size) if edges == "magnitude" else _edges.vector_map(x, y, sobel_size)
+    edge = math.sqrt(2) * edge
     return Maps(jnp.moveaxis(spectral, (-2, -1), axes), jnp.moveaxis(edge, (-2, -1), axes))
 
 

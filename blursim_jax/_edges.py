@@ -8,7 +8,8 @@ of the four smoothed corners of each pixel. Turned by 45 degrees the pair is the
 
     u = lower right - upper left,    v = upper right - lower left,    gx = u + v,    gy = u - v
 
-so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions.
+so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions. Magnitudes and
+distances below are those of (u, v); times sqrt(2) they are those of the Sobel vectors.
 """
 
 import math
@@ -53,7 +54,7 @@ def _sobel(x: Array, size: int) -> tuple[Array, Array]:
 
 
 def _length(u: Array, v: Array) -> Array:
-    """sqrt(u^2 + v^2) of each pixel, |grad| / sqrt(2)."""
+    """sqrt(u^2 + v^2) of each pixel."""
     return root(u**2 + v**2)
 
 
@@ -80,7 +81,7 @@ def _sobel_transposed(ratio: Array | float, u: Array, v: Array, size: int) -> Ar
 
 
 def magnitude(x: Array, size: int) -> Array:
-    """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
+    """Length of (u, v) of each pixel, shape (*batch, H, W)."""
     return _length(*_sobel(x, size))
 
 
@@ -95,38 +96,39 @@ def _distance_and_direction_to(x: Array, target: Array, size: int) -> tuple[Arra
     u, v = _sobel(x, size)
     length = _length(u, v)
     difference = length - target
-    ratio = 2 * difference / above(length, _rounding(x, size))
-    return norm(difference**2) * math.sqrt(2), _sobel_transposed(ratio, u, v, size)
+    ratio = difference / above(length, _rounding(x, size))
+    return norm(difference**2), _sobel_transposed(ratio, u, v, size)
 
 
 @with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Array, target: Array, size: int) -> Array:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm((magnitude(x, size) - target) ** 2) * math.sqrt(2)
+    return norm((magnitude(x, size) - target) ** 2)
 
 
 @with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Array, y: Array, size: int) -> Array:
-    """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return norm((magnitude(x, size) - magnitude(y, size)) ** 2) * math.sqrt(2)
+    """|| |grad x| - |grad y| ||_2 / sqrt(2) of each image, |grad| the length of its Sobel vector."""
+    return norm((magnitude(x, size) - magnitude(y, size)) ** 2)
 
 
 def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array, Array]:
     u, v = _sobel(x - y, size)
-    return norm(u**2 + v**2) * math.sqrt(2), _sobel_transposed(2, u, v, size)
+    return norm(u**2 + v**2), _sobel_transposed(1, u, v, size)
 
 
 @with_gradient(_vector_distance_and_direction)
 def vector_distance(x: Array, y: Array, size: int) -> Array:
-    """|| grad x - grad y ||_2 of each image: Sobel is linear, so that of x - y."""
-    return norm(vector_map(x, y, size) ** 2)
+    """|| grad x - grad y ||_2 / sqrt(2) of each image: Sobel is linear, so that of x - y."""
+    u, v = _sobel(x - y, size)
+    return norm(u**2 + v**2)
 
 
 def magnitude_map(x: Array, y: Array, size: int) -> Array:
-    """|grad x| - |grad y|, shape (*batch, H, W)."""
-    return math.sqrt(2) * (magnitude(x, size) - magnitude(y, size))
+    """(|grad x| - |grad y|) / sqrt(2), shape (*batch, H, W)."""
+    return magnitude(x, size) - magnitude(y, size)
 
 
 def vector_map(x: Array, y: Array, size: int) -> Array:
-    """|grad (x - y)|, shape (*batch, H, W)."""
-    return math.sqrt(2) * magnitude(x - y, size)
+    """|grad (x - y)| / sqrt(2), shape (*batch, H, W)."""
+    return magnitude(x - y, size)

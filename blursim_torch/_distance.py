@@ -39,7 +39,17 @@ def above(length: Tensor, rounding: Tensor) -> Tensor:
     """length where it is above its rounding error, else infinite: what is divided by it is 0 (SPEC 7.1)."""
     rounding = rounding.detach().clamp(min=torch.finfo(length.dtype).tiny)
     # Many times faster in eager mode than torch.where.
-    return torch.nn.functional.threshold(length / rounding, 1, torch.inf) * rounding
+    return torch.nn.functional.threshold(length / rounding, 1, torch.inf).mul_(rounding)
+
+
+def times(x: Tensor, factor: Tensor) -> Tensor:
+    """x * factor, in the memory of x if autograd is not watching: new memory costs more than the product."""
+    return x * factor if torch.is_grad_enabled() else x.mul_(factor)
+
+
+def over(x: Tensor, divisor: Tensor) -> Tensor:
+    """x / divisor, in the memory of x if autograd is not watching."""
+    return x / divisor if torch.is_grad_enabled() else x.div_(divisor)
 
 
 def with_gradient(distance_and_direction: WithDirection, symmetric: bool = True) -> Callable[[Distance], Distance]:

@@ -8,7 +8,8 @@ of the four smoothed corners of each pixel. Turned by 45 degrees the pair is the
 
     u = lower right - upper left,    v = upper right - lower left,    gx = u + v,    gy = u - v
 
-so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions.
+so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions. Magnitudes and
+distances below are those of (u, v); times sqrt(2) they are those of the Sobel vectors.
 """
 
 import math
@@ -16,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import above, norm, root, with_gradient
+from blursim_torch._distance import above, norm, over, root, times, with_gradient
 from blursim_torch._opaque import opaque
 
 
@@ -49,27 +50,27 @@ def _sobel(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _length(u: Tensor, v: Tensor) -> Tensor:
-    """sqrt(u^2 + v^2) of each pixel, |grad| / sqrt(2)."""
+    """sqrt(u^2 + v^2) of each pixel."""
     return root(torch.addcmul(u.square(), v, v))
 
 
-def _sobel_transposed(ratio: Tensor, u: Tensor, v: Tensor, size: int) -> Tensor:
-    """Transpose of _sobel, of ratio * (u, v) where (u, v) = _sobel(x).
+def _sobel_transposed(u: Tensor, v: Tensor, size: int) -> Tensor:
+    """Transpose of _sobel, for u and v that mirror like those of an image.
 
     Seen through its reflection an image goes on for ever, and there B is its own transpose. What
     is left to do at the border: an edge pixel is its own mirror image and stands once where every
     other pixel stands twice; hence twice its (u, v) before, half its value after. In between are
     corners, mirrored beyond the edge pixels; summed once they are pixels, mirrored at them.
     """
-    ratio = _border_times(2, ratio)
-    u, v = u * ratio, v * ratio
+    u, v = _border_times(2, u), _border_times(2, v)
     corners = (u[..., :-1, :-1] - u[..., 1:, 1:]).add_(v[..., 1:, :-1]).sub_(v[..., :-1, 1:])
     pixels = _binomial(_pad(corners, 1, "replicate"), 1)
     return _border_times(1 / 2, _binomial(_pad(pixels, size // 2 - 1, "reflect"), size - 3))
 
 
 def _border_times(factor: float, x: Tensor) -> Tensor:
-    """x with its border multiplied by factor, its corners by factor^2, in place."""
+    """x with its border multiplied by factor, its corners by factor^2; in its memory, as `times`."""
+    x = x.clone() if torch.is_grad_enabled() else x
     for axis in (x.ndim - 2, x.ndim - 1):
         for side in (0, x.shape[axis] - 1):
             x.select(axis, side).mul_(factor)
@@ -77,7 +78,7 @@ def _border_times(factor: float, x: Tensor) -> Tensor:
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:
-    """|grad x| / sqrt(2) of each pixel, shape (*batch, H, W)."""
+    """Length of (u, v) of each pixel, shape (*batch, H, W)."""
     return _length(*_sobel(x, size))
 
 
@@ -92,44 +93,39 @@ def _distance_and_direction_to(x: Tensor, target: Tensor, size: int) -> tuple[Te
     u, v = _sobel(x, size)
     length = _length(u, v)
     difference = length - target
-    ratio = 2 * difference / above(length, _rounding(x, size))
-    return _norm(difference), _sobel_transposed(ratio, u, v, size)
+    distance, ratio = norm(difference.square()), over(difference, above(length, _rounding(x, size)))
+    return distance, _sobel_transposed(times(u, ratio), times(v, ratio), size)
 
 
 @with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return _norm(magnitude(x, size) - target)
+    return norm((magnitude(x, size) - target).square())
 
 
 @with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|| |grad x| - |grad y| ||_2 of each image, |grad| the length of its Sobel vector."""
-    return _norm(magnitude(x, size) - magnitude(y, size))
+    """|| |grad x| - |grad y| ||_2 / sqrt(2) of each image, |grad| the length of its Sobel vector."""
+    return norm((magnitude(x, size) - magnitude(y, size)).square())
 
 
 def _vector_distance_and_direction(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
     u, v = _sobel(x - y, size)
-    distance = norm(torch.addcmul(u.square(), v, v)) * math.sqrt(2)
-    return distance, _sobel_transposed(torch.full_like(u, 2), u, v, size)
+    return norm(torch.addcmul(u.square(), v, v)), _sobel_transposed(u, v, size)
 
 
 @with_gradient(_vector_distance_and_direction)
 def vector_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|| grad x - grad y ||_2 of each image: Sobel is linear, so that of x - y."""
-    return norm(vector_map(x, y, size).square())
-
-
-def _norm(differences: Tensor) -> Tensor:
-    """|| |grad x| - |grad y| ||_2 from the differences of magnitude(x) and magnitude(y)."""
-    return norm(differences.square()) * math.sqrt(2)
+    """|| grad x - grad y ||_2 / sqrt(2) of each image: Sobel is linear, so that of x - y."""
+    u, v = _sobel(x - y, size)
+    return norm(torch.addcmul(u.square(), v, v))
 
 
 def magnitude_map(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|grad x| - |grad y|, shape (*batch, H, W)."""
-    return math.sqrt(2) * (magnitude(x, size) - magnitude(y, size))
+    """(|grad x| - |grad y|) / sqrt(2), shape (*batch, H, W)."""
+    return magnitude(x, size) - magnitude(y, size)
 
 
 def vector_map(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|grad (x - y)|, shape (*batch, H, W)."""
-    return math.sqrt(2) * magnitude(x - y, size)
+    """|grad (x - y)| / sqrt(2), shape (*batch, H, W)."""
+    return magnitude(x - y, size)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import SPATIAL, above, norm, root, root_of_sum, with_gradient
+from blursim_torch._distance import SPATIAL, above, norm, over, root, root_of_sum, with_gradient
 from blursim_torch._opaque import opaque
 
 
@@ -68,9 +68,9 @@ def _distance_and_direction_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tenso
     """The direction is irfft2((|X| - |Y|) X / |X|): rfft2 backwards, halves and all."""
     spectrum, length = _spectrum_and_magnitude(x)
     difference = length - target
-    ratio = difference / above(length, _rounding(length, x.shape[-1]))
-    direction = _rfft2_transposed(spectrum, ratio, difference[..., 0, 0], x.shape[-1])
-    return _norm(difference, x.shape[-1]), direction
+    distance, dc = _norm(difference, x.shape[-1]), difference[..., 0, 0].clone()
+    ratio = over(difference, above(length, _rounding(length, x.shape[-1])))
+    return distance, _rfft2_transposed(spectrum, ratio, dc, x.shape[-1])
 
 
 @with_gradient(_distance_and_direction_to, symmetric=False)
