@@ -104,7 +104,8 @@ class _Distance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, distance, *directions = ctx.saved_tensors
+        x, y, distance = ctx.saved_tensors[:3]
+        directions = list(ctx.saved_tensors)[3:]
         results: list[Tensor | None] = []
         for pair, needed, known in zip(((x, y), (y, x)), ctx.needs_input_grad, ctx.wanted, strict=False):
             direction = directions.pop(0) if known else None
