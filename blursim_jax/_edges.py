@@ -120,8 +120,7 @@ def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array
 @with_gradient(_vector_distance_and_direction)
 def vector_distance(x: Array, y: Array, size: int) -> Array:
     """|| grad x - grad y ||_2 / sqrt(2) of each image: Sobel is linear, so that of x - y."""
-    u, v = _sobel(x - y, size)
-    return norm(u**2 + v**2)
+    return norm(vector_map(x, y, size) ** 2)
 
 
 def magnitude_map(x: Array, y: Array, size: int) -> Array:
