@@ -1,6 +1,6 @@
 """How well it trains: the same small network, from the same seeds, with every loss.
 
-    python benchmarks/training.py                      # everything that results/training.jsonl lacks: hours
+    python benchmarks/training.py                      # everything that results/evidence/training.jsonl lacks: hours
     python benchmarks/training.py --tasks shift2 --losses L1 MSE
     python benchmarks/training.py --shard 1/2          # one core's half; start 2/2 beside it
     python benchmarks/training.py --list               # what there is, and how much of it is done
@@ -37,7 +37,7 @@ from jax import Array
 from PIL import Image
 from tqdm import tqdm
 
-RESULTS = Path(__file__).parent / "results" / "training.jsonl"
+RESULTS = Path(__file__).parent / "results" / "evidence" / "training.jsonl"
 STEPS, CHUNK = 300, 25
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = ["MSE", "L1", losses.SHIFTED, *(f"BlurSim magnitude/magnitude area {alpha}" for alpha in ("0.1", "0.9->0.1"))]
@@ -48,9 +48,11 @@ SHOWN = (0, slice(60, 132), slice(76, 148))  # of the first held-out image, for 
 def main() -> None:
     options = parse()
     share, shares = options.shard
-    if shares > 1 and hasattr(os, "sched_setaffinity"):  # XLA starts as many threads as it may run on
+    if shares > 1 and hasattr(os, "sched_setaffinity"):
+        # Before JAX looks around: XLA starts as many threads as it may run on.
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[share % len(cores)]})
+    options.side_by_side = options.side_by_side or (1 if jax.default_backend() == "cpu" else 8)
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
             options.output = Path(folder) / "training.jsonl"
@@ -69,8 +71,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="0, 1, ... (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="of each training (default: %(default)s)")
     parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="the I-th of N parts of the work")
-    default = 1 if jax.default_backend() == "cpu" else 8
-    parser.add_argument("--side-by-side", type=int, default=default, help="trainings in one vmap (here: %(default)s)")
+    parser.add_argument("--side-by-side", type=int, help="trainings in one vmap (default: 1 on a CPU, 8 on a GPU)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--quick", action="store_true")
