@@ -92,18 +92,18 @@ def noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 class Convolution(nnx.Module):
-    """3 x 3, as one product of matrices: inside a scan on a CPU ten times as fast as XLA's own."""
+    """3 x 3, as products of matrices: inside a scan on a CPU ten times as fast as XLA's own."""
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, zero: bool = False) -> None:
-        kernel = jax.random.normal(rngs.params(), (9 * inputs, outputs)) * np.sqrt(2 / (9 * inputs))
+        kernel = jax.random.normal(rngs.params(), (3, 3 * inputs, outputs)) * np.sqrt(2 / (9 * inputs))
         self.kernel = nnx.Param(0 * kernel if zero else kernel)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: Array) -> Array:
         height, width = x.shape[-3:-1]
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        taps = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        return jnp.concatenate(taps, axis=-1) @ self.kernel[...] + self.bias[...]
+        across = jnp.concatenate([padded[:, :, j : j + width] for j in range(3)], axis=-1)
+        return sum(across[:, i : i + height] @ self.kernel[i] for i in range(3)) + self.bias[...]
 
 
 class Network(nnx.Module):
@@ -153,7 +153,9 @@ class Learned:
         graph = nnx.graphdef(nnx.eval_shape(lambda: Network(self.planes, self.skip, nnx.Rngs(0))))
         return nnx.merge(graph, params)(inputs)
 
-    result = predict
+    def result(self, params: Any, inputs: Array) -> Array:
+        """As predict, one image after the other, which a processor's cache prefers."""
+        return jax.lax.map(lambda image: self.predict(params, image[None])[0], inputs)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ from PIL import Image
 from tqdm import tqdm
 
 RESULTS = Path(__file__).parent / "results" / "evidence" / "training.jsonl"
-STEPS, CHUNK = 300, 25
+STEPS, CHUNK = 300, 25  # of one training; those that one call makes
+CURVE = 4  # times in a training that the held-out images are looked at
+INNER = (slice(None), *[slice(tasks.BORDER, -tasks.BORDER)] * 2)
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = ["MSE", "L1", losses.SHIFTED, *(f"BlurSim magnitude/magnitude area {alpha}" for alpha in ("0.1", "0.9->0.1"))]
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scipy")
@@ -76,6 +78,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(words)
+    if options.steps < 1 or options.steps % CHUNK:
+        parser.error(f"expected a multiple of {CHUNK} as --steps, got {options.steps}")
     if options.quick:
         options.tasks, options.losses, options.seeds, options.steps = ["shift2"], QUICK, 2, 200
     return options
@@ -198,13 +202,13 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
         begin = time.perf_counter()
         params, moments = stacked.params, jax.vmap(adam.init)(stacked.params)
         values, scores = [], []
+        judged = {steps * part // CURVE // CHUNK * CHUNK for part in range(1, CURVE + 1)}
         for start in range(0, steps, CHUNK):
             (params, moments), value = chunk(params, moments, rates, stacked.inputs, stacked.targets, start)
             values.append(value.mean(axis=1))
-            if start % (2 * CHUNK) == CHUNK or start + CHUNK >= steps:
+            if start + CHUNK in judged:
                 outputs = np.asarray(result(params, stacked.held_inputs))
-                inner = (slice(None), *[slice(tasks.BORDER, -tasks.BORDER)] * 2)
-                scores.append([tasks.psnr(o[inner].clip(0, 1), p.held_targets[inner]) for o, p in zip(outputs, problems, strict=True)])
+                scores.append([tasks.psnr(o[INNER].clip(0, 1), p.held_targets[INNER]) for o, p in zip(outputs, problems, strict=True)])
         seconds = (time.perf_counter() - begin) / len(runs)
         return [
             {
