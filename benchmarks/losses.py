@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from blursim_jax import blursim
+from blursim_jax import blursim, blursim_terms
 
 Loss = Callable[[Array, Array, Array], Array]
 
@@ -82,6 +82,14 @@ def l1_best_shift(x: Array, y: Array, radius: int) -> Array:
     return l1(inner, windows)
 
 
+def plain_dc(x: Array, y: Array, alpha: Array) -> Array:
+    """BlurSim as it must not be: with the magnitude of DC, so that the mean has no sign."""
+    magnitude = lambda image: jnp.abs(jnp.fft.fft2(image))
+    distance = jnp.linalg.norm((magnitude(x) - magnitude(y)).reshape(len(x), -1), axis=1)
+    general = jnp.mean(distance) / (x.shape[-2] * x.shape[-1])
+    return (1 - alpha) * general + alpha * blursim_terms(x, y).specific
+
+
 ALPHAS = {
     "0.1": optax.constant_schedule(0.1),
     "0.5": optax.constant_schedule(0.5),
@@ -114,7 +122,8 @@ MAIN = [
     "BlurSim complex/vector area 0.1",
     "BlurSim magnitude/magnitude rms 0.1",
 ]
-NAMES = [*PEERS, SHIFTED, *GRID]
+TRAP = "plain |DC|"
+NAMES = [*PEERS, SHIFTED, *GRID, TRAP]
 
 
 def make(name: str, radius: int) -> Loss:
@@ -123,6 +132,8 @@ def make(name: str, radius: int) -> Loss:
         return lambda x, y, progress: l1_best_shift(x, y, radius)
     if name in PEERS:
         return lambda x, y, progress: PEERS[name](x, y)
+    if name == TRAP:
+        return lambda x, y, progress: plain_dc(x, y, ALPHAS["0.9->0.1"](progress))
     _, terms, normalization, alpha = name.split()
     spectrum, edges = terms.split("/")
     options = {"spectrum": spectrum, "edges": edges, "normalization": normalization}

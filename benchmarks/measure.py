@@ -124,7 +124,8 @@ def main() -> None:
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     for row in results["rows"]:
-        print(f"{row['measure']:40}{'moved' if row['moved'] else '':8}", {k: round(v, 3) for k, v in row["scores"].items()})
+        scores = "".join(f"{key:>14} {score:.3f}" for key, score in row["scores"].items())
+        print(f"{row['measure']:32}{'moved' if row['moved'] else '':8}{scores}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ are grey, float32, black 0 and white 1. The same seed gives the same weights, cr
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -307,5 +308,5 @@ def band_errors(x: np.ndarray, y: np.ndarray) -> list[float]:
     window = np.outer(*(np.hanning(side) for side in x.shape))
     X, Y = (np.abs(np.fft.fft2((image - y.mean()) * window)) for image in (x, y))
     frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, x.shape), indexing="ij"))
-    bands = [(low <= frequency) & (frequency < high) for low, high in zip(BANDS, BANDS[1:], strict=False)]
+    bands = [(low <= frequency) & (frequency < high) for low, high in itertools.pairwise(BANDS)]
     return [float(np.linalg.norm((X - Y)[band]) / np.linalg.norm(Y[band])) for band in bands]

@@ -44,7 +44,7 @@ INNER = (slice(None), *[slice(tasks.BORDER, -tasks.BORDER)] * 2)
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = ["MSE", "L1", losses.SHIFTED, *(f"BlurSim magnitude/magnitude area {alpha}" for alpha in ("0.1", "0.9->0.1"))]
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scipy")
-SHOWN = (0, slice(60, 132), slice(76, 148))  # of the first held-out image, for the pictures
+SHOWN = (0, slice(16, 112), slice(16, 112))  # of the first held-out image, for the pictures
 
 
 def main() -> None:
@@ -54,12 +54,11 @@ def main() -> None:
         # Before JAX looks around: XLA starts as many threads as it may run on.
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[share % len(cores)]})
-    options.side_by_side = options.side_by_side or (1 if jax.default_backend() == "cpu" else 8)
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
             options.output = Path(folder) / "training.jsonl"
             run(options)
-            print(evidence.table(evidence.read(options.output), "shift2"))
+            print(evidence.task_table(evidence.runs(options.output), "shift2"))
     elif options.list:
         show(options)
     else:
@@ -99,6 +98,7 @@ def cells(options: argparse.Namespace) -> list[tuple[str, str]]:
     if not options.losses:
         rest = [loss for loss in losses.GRID if loss not in losses.MAIN]
         wanted += [(task, loss) for task in ("shift2", "aligned") if task in options.tasks for loss in rest]
+        wanted += [("scratch", losses.TRAP)] * ("scratch" in options.tasks)
     share, shares = options.shard
     return wanted[share::shares]
 
@@ -111,12 +111,14 @@ def show(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    device = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    options.side_by_side = options.side_by_side or (1 if device == "cpu" else 8)
     session = uuid.uuid4().hex[:8]
     append(
         options.output,
         {
             "session": session,
-            "machine": speed.machine("cpu" if jax.default_backend() == "cpu" else "gpu"),
+            "machine": speed.machine(device),
             "versions": speed.versions(*PACKAGES),
             **speed.commit("blursim_jax", "benchmarks/*.py"),
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -128,6 +130,10 @@ def run(options: argparse.Namespace) -> None:
         for name, loss in wanted:
             train = trainer(name, loss, options.steps)
             done = finished(options.output, options.steps)
+            if not any(key[0] == name for key in done):
+                of = problem(name, 0, tasks.HELD_OUT, CHUNK)
+                pieces = {"input": png(of.untouched[SHOWN]), "target": png(of.held_targets[SHOWN])}
+                append(options.output, {"reference": name, **pieces})
             for record in cell(name, loss, train, done, options):
                 progress.set_description(f"{name}, {loss}")
                 progress.set_postfix(psnr=record["figures"].get("psnr"), refresh=False)
@@ -208,7 +214,8 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
             values.append(value.mean(axis=1))
             if start + CHUNK in judged:
                 outputs = np.asarray(result(params, stacked.held_inputs))
-                scores.append([tasks.psnr(o[INNER].clip(0, 1), p.held_targets[INNER]) for o, p in zip(outputs, problems, strict=True)])
+                pairs = zip(outputs, problems, strict=True)
+                scores.append([tasks.psnr(of[INNER].clip(0, 1), one.held_targets[INNER]) for of, one in pairs])
         seconds = (time.perf_counter() - begin) / len(runs)
         return [
             {
@@ -247,16 +254,17 @@ def png(image: np.ndarray) -> str:
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """In one write, so that lines of processes side by side do not mix."""
+    """In one write, so that lines of processes side by side do not mix; on a new line, even after one cut short."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(record, allow_nan=False) + "\n"
+    cut_short = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+    line = "\n" * cut_short + json.dumps(record, allow_nan=False) + "\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line.encode())
     os.close(file)
 
 
 def finished(path: Path, steps: int) -> dict[tuple[Any, ...], dict[str, Any]]:
-    records = [r for r in evidence.read(path) if r["steps"] == steps] if path.exists() else []
+    records = [r for r in evidence.lines(path) if r.get("steps") == steps]
     return {(r["task"], r["loss"], r["seed"], r["rate"], r["choosing"]): r for r in records}
 
 
