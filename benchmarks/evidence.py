@@ -230,8 +230,11 @@ def draw_alphas(cells: Cells, path: Path, across: Sequence[str] = ("aligned", "s
 
 def draw_curves(cells: Cells, path: Path, across: Sequence[str] = DRAWN) -> None:
     """PSNR of the held-out images in the course of training, mean of the seeds."""
+    across = [task for task in across if any((task, loss) in cells for loss in SHOWN)]
+    if not across:
+        return
     figure = Figure(figsize=(9, 2.8), layout="constrained")
-    panels = figure.subplots(1, len(across))
+    panels = figure.subplots(1, len(across), squeeze=False)[0]
     for panel, task in zip(panels, across, strict=True):
         for loss in SHOWN:
             records = list(cells.get((task, loss), {}).values())

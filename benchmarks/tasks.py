@@ -20,7 +20,7 @@ from skimage.metrics import structural_similarity
 
 # All lie in the scikit-image package, so nothing is downloaded; no scene is in two lists.
 TRAIN = ("astronaut", "brick", "grass", "gravel", "hubble_deep_field", "moon", "rocket")
-SELECTION = ("stereo_motorcycle", "immunohistochemistry", "retina")  # these choose the learning rate, and nothing else
+SELECTION = ("stereo_motorcycle", "immunohistochemistry")  # these choose the learning rate, and nothing else
 HELD_OUT = ("camera", "coffee", "chelsea", "coins")
 
 PATCHES, PATCH = 4, 48  # in a batch; pixels a side
