@@ -108,7 +108,10 @@ class Convolution(nnx.Module):
 
 
 class Network(nnx.Module):
-    """(N, H, W, planes) -> (N, H, W). With a skip connection it corrects its first plane, at first by nothing."""
+    """(N, H, W, planes) -> (N, H, W). With a skip connection it corrects its first plane, at first by nothing.
+
+    Its ReLUs leak: with plain ones some runs died of their first steps, and gave their input back for ever.
+    """
 
     def __init__(self, planes: int, skip: bool, rngs: nnx.Rngs, width: int = 24) -> None:
         self.first = Convolution(planes, width, rngs)
@@ -117,9 +120,9 @@ class Network(nnx.Module):
         self.skip = skip
 
     def __call__(self, x: Array) -> Array:
-        h = nnx.relu(self.first(x))
+        h = nnx.leaky_relu(self.first(x), 0.1)
         for layer in self.middle:
-            h = nnx.relu(layer(h))
+            h = nnx.leaky_relu(layer(h), 0.1)
         return self.last(h)[..., 0] + self.skip * x[..., 0]
 
 
