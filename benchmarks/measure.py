@@ -74,9 +74,8 @@ def pairs(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]
     return same, different
 
 
-def scores(same: np.ndarray, different: np.ndarray, gaps: np.ndarray) -> dict[str, float]:
-    """Of one measure; the first axis of each is the crops."""
-    ranks = [stats.spearmanr(distance, gap).statistic for distance, gap in zip(same, gaps, strict=True)]
+def scores(same: np.ndarray, different: np.ndarray, ranks: np.ndarray) -> dict[str, float]:
+    """Of one measure; the first axis of each is the crops, ranks are their correlations."""
     return {
         "separation": auc(same.ravel(), different.ravel()),
         "ratio": float(np.median(different) / np.median(same)),
@@ -102,7 +101,8 @@ def study(moved: bool, seed: int = 0) -> list[dict[str, Any]]:
     drawn = rng.integers(len(SCENES), size=(DRAWS, len(SCENES)))
     rows = []
     for name in values[0]:
-        of = (values[0][name], values[1][name], gaps)
+        ranks = [stats.spearmanr(*pair).statistic for pair in zip(values[0][name], gaps, strict=True)]
+        of = (values[0][name], values[1][name], np.array(ranks))
         whole = scores(*of)
         resampled = []
         for photographs in drawn:

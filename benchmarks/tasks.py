@@ -134,8 +134,6 @@ class Learned:
     radius: int = 2  # of the L1 that searches shifts
     planes: int = 1
 
-    rates = (1e-3, 3e-3, 1e-2)
-
     def pair(self, rng: np.random.Generator, place: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
@@ -210,13 +208,16 @@ class Fit:
     sigma: float = 1.5
     size: int = 128
 
-    rates = (3e-3, 1e-2, 3e-2)
-
     def problem(self, seed: int, names: tuple[str, ...], steps: int) -> Problem:
         rng = np.random.default_rng(seed)
         sharp = np.stack([crop(random_place(rng, (name,), self.size), self.size) for name in names])
         measured = noise(rng, np.asarray(self.predict(sharp, sharp)))
-        starts = [measured, rng.random(sharp.shape, np.float32), np.full_like(sharp, 0.5), np.roll(sharp, 1, axis=0)]
+        starts = [
+            measured,
+            0.5 + 10 * NOISE * rng.standard_normal(sharp.shape, np.float32),
+            np.full_like(sharp, 0.5),
+            np.roll(sharp, 1, axis=0),
+        ]
         four = lambda images: np.concatenate([images] * 4)
         return Problem(
             jnp.asarray(np.concatenate(starts)),
