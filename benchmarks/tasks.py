@@ -212,12 +212,8 @@ class Fit:
         rng = np.random.default_rng(seed)
         sharp = np.stack([crop(random_place(rng, (name,), self.size), self.size) for name in names])
         measured = noise(rng, np.asarray(self.predict(sharp, sharp)))
-        starts = [
-            measured,
-            0.5 + 10 * NOISE * rng.standard_normal(sharp.shape, np.float32),
-            np.full_like(sharp, 0.5),
-            np.roll(sharp, 1, axis=0),
-        ]
+        cloud = 0.5 + 10 * NOISE * rng.standard_normal(sharp.shape, np.float32)
+        starts = [measured, cloud, np.full_like(sharp, 0.5), np.roll(sharp, 1, axis=0)]
         four = lambda images: np.concatenate([images] * 4)
         return Problem(
             jnp.asarray(np.concatenate(starts)),
