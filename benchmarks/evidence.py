@@ -29,12 +29,12 @@ SHOWN += [f"{BLURSIM} {alpha}" for alpha in ("0.9->0.1", "0.1")]
 DRAWN = ("aligned", "shift2", "shift4")
 ABOUT = {
     "aligned": "deblurring, aligned pairs",
-    "scratch": "the same without a skip connection",
+    "scratch": "deblurring, aligned pairs, without a skip connection",
     "shift1": "deblurring, targets shifted by up to 1 px",
-    "shift2": "by up to 2 px",
-    "shift2-whole": "by up to 2 px, whole pixels only",
-    "shift4": "by up to 4 px",
-    "warp": "deblurring, targets turned by up to 1.5° and scaled by up to 2 %",
+    "shift2": "deblurring, targets shifted by up to 2 px",
+    "shift2-whole": "deblurring, targets shifted by whole pixels, up to 2",
+    "shift4": "deblurring, targets shifted by up to 4 px",
+    "warp": "deblurring, targets turned by up to 1.5°, scaled by 2 %",
     "render": "blurring the background",
     "fit": "fitting the pixels to a blurred measurement",
 }
@@ -259,14 +259,14 @@ def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] =
     columns = ["input", *SHOWN, "target"]
     figure = Figure(figsize=(1.25 * len(columns), 1.4 * len(across) + 0.4), layout="constrained")
     panels = figure.subplots(len(across), len(columns), squeeze=False)
+    for panel, name in zip(panels[0], columns, strict=True):
+        panel.set_title(name.replace(" area", "").replace(" ", "\n", 1).replace("/", "/\n"), fontsize=6)
     for row, task in zip(panels, across, strict=True):
         for panel, name in zip(row, columns, strict=True):
             piece = references[task].get(name) or pieces.get((task, name))
             panel.set(xticks=[], yticks=[])
             if piece:
                 panel.imshow(Image.open(io.BytesIO(base64.b64decode(piece))), cmap="gray", vmin=0, vmax=255)
-            if row is panels[0]:
-                panel.set_title(name.replace(" area", "").replace(" ", "\n", 1), fontsize=6)
         row[0].set_ylabel(task, fontsize=8)
     save(figure, path)
 
