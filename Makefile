@@ -1,7 +1,7 @@
 # Each target makes the virtual environment .venv, or completes it when pyproject.toml or the constraints change.
 PYTHON ?= python3
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench evidence clean
 demo: .venv/demo
 	.venv/bin/python examples/train_deblur_flax.py
 
@@ -17,6 +17,9 @@ types: .venv/test
 
 bench: .venv/bench
 	.venv/bin/python benchmarks/speed.py
+
+evidence: .venv/bench
+	.venv/bin/python benchmarks/training.py --quick
 
 clean:
 	rm -rf .venv build *.egg-info examples/output

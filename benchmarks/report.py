@@ -81,13 +81,13 @@ def unsteady(rows: list[dict[str, Any]]) -> str:
     return f" The machine was busy: in {len(wavering)} of {len(floors)} contests the floor's quartiles lie 25 % apart."
 
 
-def insert(page: str, text: str) -> str:
+def insert(page: str, text: str, start: str = START, end: str = END) -> str:
     """The page with what stands between the two markers replaced."""
-    before, found_start, rest = page.partition(START)
-    _, found_end, after = rest.partition(END)
+    before, found_start, rest = page.partition(start)
+    _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
-        raise ValueError(f"README.md: expected the markers {START} and {END}, in this order; put them in")
-    return f"{before}{START}\n{text}\n{END}{after}"
+        raise ValueError(f"expected the markers {start} and {end}, in this order; put them in the page")
+    return f"{before}{start}\n{text}\n{end}{after}"
 
 
 def plot(all_results: list[dict[str, Any]], path: Path) -> None:

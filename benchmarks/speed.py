@@ -48,8 +48,8 @@ def main() -> None:
             rows += pool.submit(measure, process, kinds[process], options).result()
     results = {
         "machine": machine(options.device),
-        "versions": versions(),
-        **commit(),
+        "versions": versions("jax", "jaxlib", "torch", "numpy", *PEERS),
+        **commit("blursim_*"),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "options": {name: value for name, value in vars(options).items() if name != "output"},
         "measurements": rows,
@@ -187,9 +187,9 @@ def machine(device: str) -> dict[str, Any]:
     return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory), "gpu": gpu, "system": platform.system()}
 
 
-def versions() -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ["jax", "jaxlib", "torch", "numpy", *PEERS]:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -197,10 +197,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any]:
-    """The commit, and whether the packages measured differ from it."""
+def commit(*paths: str) -> dict[str, Any]:
+    """The commit, and whether what was measured differs from it."""
     git = lambda *words: subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True).stdout.strip()
-    return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--", "blursim_*"))}
+    return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--", *paths))}
 
 
 def file_name(results: dict[str, Any]) -> str:

@@ -1,0 +1,314 @@
+"""Tables and pictures from results/evidence/: python benchmarks/evidence.py.
+
+Reads training.jsonl and measure.json, writes the tables between the markers of README.md, benchmarks/README.md and
+docs/choosing.md, and the pictures into docs/. It trains nothing.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import stats
+
+ROOT = Path(__file__).parents[1]
+EVIDENCE = ROOT / "benchmarks" / "results" / "evidence"
+DOCS = ROOT / "docs"
+
+BLURSIM = "BlurSim magnitude/magnitude area"
+ALPHAS = ("0.1", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
+# Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
+SHOWN = ["MSE", "L1", "SSIM", "L1 + FFT", "L1, best shift", "BlurSim complex/magnitude area 0.9->0.1"]
+SHOWN += [f"{BLURSIM} {alpha}" for alpha in ("0.9->0.1", "0.1")]
+DRAWN = ("aligned", "shift2", "shift4")
+ABOUT = {
+    "aligned": "deblurring, aligned pairs",
+    "scratch": "deblurring, aligned pairs, without a skip connection",
+    "shift1": "deblurring, targets shifted by up to 1 px",
+    "shift2": "deblurring, targets shifted by up to 2 px",
+    "shift2-whole": "deblurring, targets shifted by whole pixels, up to 2",
+    "shift4": "deblurring, targets shifted by up to 4 px",
+    "warp": "deblurring, targets turned by up to 1.5°, scaled by 2 %",
+    "render": "blurring the background",
+    "fit": "fitting the pixels to a blurred measurement",
+}
+Cells = dict[tuple[str, str], dict[int, dict[str, Any]]]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """All that the file holds; a line that a crash cut short is left out."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def runs(path: Path) -> Cells:
+    """(task, loss) -> seed -> run, without those that chose the learning rate."""
+    cells: Cells = {}
+    for record in lines(path):
+        if "task" in record and not record["choosing"]:
+            cells.setdefault((record["task"], record["loss"]), {})[record["seed"]] = record
+    return cells
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval by Student's t (NaN for fewer than two values)."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float(values.mean()) if len(values) else np.nan, np.nan
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
+def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr") -> tuple[float, float]:
+    """The interval of the difference, seed by seed: the same weights, crops and noise."""
+    of, other = cells.get((task, loss), {}), cells.get((task, rival), {})
+    seeds = [seed for seed in of if seed in other]
+    return interval([value(of[seed], figure) - value(other[seed], figure) for seed in seeds])
+
+
+def value(record: dict[str, Any], figure: str) -> float:
+    """Not finite outputs have no figures."""
+    return record["figures"].get(figure, np.nan)
+
+
+def figure_of(cells: Cells, task: str, loss: str, figure: str = "psnr") -> tuple[float, float]:
+    return interval([value(record, figure) for record in cells.get((task, loss), {}).values()])
+
+
+def best_rival(cells: Cells, task: str, figure: str = "psnr") -> str:
+    """The highest mean of those that are no BlurSim and are not told how far the pairs may be apart."""
+    rivals = [loss for of, loss in cells if of == task and not loss.startswith(("BlurSim", "plain", "L1, best"))]
+    return max(rivals, key=lambda loss: np.nan_to_num(figure_of(cells, task, loss, figure)[0], nan=-np.inf))
+
+
+def plus_minus(found: tuple[float, float], digits: int) -> str:
+    mean, half = found
+    if np.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
+
+
+def markdown(rows: Iterable[Sequence[str]]) -> str:
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body])
+
+
+def task_table(cells: Cells, task: str) -> str:
+    """Every loss of a task, all figures."""
+    rival = best_rival(cells, task)
+    head = ["loss", "PSNR", f"PSNR - {rival}", "SSIM", f"SSIM - {rival}", "PSNR, best shift", "sharpness", "edge error"]
+    rows = [[*head, "error by band", "collapsed", "rate", "seeds"]]
+    for of, loss in cells:
+        if of != task:
+            continue
+        records = list(cells[of, loss].values())
+        bands = np.array([record["figures"]["bands"] for record in records if "bands" in record["figures"]])
+        collapsed = sum(record["figures"]["collapsed"] >= 0.5 for record in records)
+        rows.append(
+            [
+                loss,
+                plus_minus(figure_of(cells, task, loss), 2),
+                plus_minus(paired(cells, task, loss, rival), 2) if loss != rival else "",
+                plus_minus(figure_of(cells, task, loss, "ssim"), 3),
+                plus_minus(paired(cells, task, loss, rival, "ssim"), 3) if loss != rival else "",
+                f"{figure_of(cells, task, loss, 'psnr_shifted')[0]:.2f}",
+                f"{figure_of(cells, task, loss, 'sharpness')[0]:.2f}",
+                f"{figure_of(cells, task, loss, 'edges')[0]:.3f}",
+                " ".join(f"{error:.2f}" for error in bands.mean(axis=0)) if len(bands) else "",
+                f"{collapsed} of {len(records)}",
+                f"{records[0]['rate']:g}",
+                str(len(records)),
+            ]
+        )
+    return markdown(rows)
+
+
+def summary_table(cells: Cells) -> str:
+    """The losses of SHOWN down, the tasks across: PSNR and SSIM."""
+    across = [task for task in ABOUT if any(of == task for of, _ in cells)]
+    rows = [["loss", *across]]
+    for loss in SHOWN:
+        pair = lambda task, loss=loss: [figure_of(cells, task, loss, figure) for figure in ("psnr", "ssim")]
+        found = {task: pair(task) for task in across}
+        rows.append([loss, *(f"{plus_minus(p, 2)}<br>{plus_minus(s, 3)}" for p, s in found.values())])
+    return markdown(rows)
+
+
+def grid_table(cells: Cells, task: str, figure: str = "psnr") -> str:
+    """BlurSim's options down, alpha across."""
+    rows = [["spectrum/edges normalization", *(f"alpha {alpha}" for alpha in ALPHAS)]]
+    for options in dict.fromkeys(loss.rsplit(" ", 1)[0] for of, loss in cells if loss.startswith("BlurSim")):
+        found = [figure_of(cells, task, f"{options} {alpha}", figure) for alpha in ALPHAS]
+        if not all(np.isnan(mean) for mean, _ in found):
+            rows.append([options.removeprefix("BlurSim "), *(plus_minus(f, 2 + (figure == "ssim")) for f in found)])
+    return markdown(rows)
+
+
+def measure_table(rows: list[dict[str, Any]], moved: bool) -> str:
+    head = ["measure", "separation (AUC)", "different / same", "monotonic (Spearman)"]
+    body = []
+    for row in (row for row in rows if row["moved"] is moved):
+        cells = [f"{row['scores'][k]:.3g} ({low:.3g} to {high:.3g})" for k, (low, high) in row["interval"].items()]
+        body.append([row["measure"], *cells])
+    return markdown([head, *body])
+
+
+def heading(found: list[dict[str, Any]]) -> str:
+    """Where the runs of training.jsonl were made."""
+    used = {record["session"] for record in found if "task" in record}
+    words = {}
+    for record in found:
+        if "machine" in record and record["session"] in used:
+            of = record["machine"]
+            state = record["commit"][:12] + " with changes" * record["modified"]
+            where = of["gpu"] or f"{of['cpu']}, {of['cores']} cores"
+            words[f"{where}; jax {record['versions']['jax']}; {record['date']}, commit {state}."] = None
+    steps = sorted({record["steps"] for record in found if "task" in record})
+    return "\n".join([*words, f"{', '.join(map(str, steps))} steps in each training."])
+
+
+def by_start(cells: Cells) -> str:
+    """PSNR of "fit", start by start."""
+    starts = ("measurement", "noise", "grey", "another photograph")
+    rows = [["loss", *(f"from {start}" for start in starts)]]
+    for task, loss in cells:
+        if task == "fit":
+            each = [record["each"]["psnr"] for record in cells[task, loss].values()]
+            each = np.array(each, float).reshape(len(each), len(starts), -1).mean(axis=-1)
+            rows.append([loss, *(plus_minus(interval(column), 2) for column in each.T)])
+    return markdown(rows)
+
+
+def draw_differences(cells: Cells, path: Path) -> None:
+    """For every task, how far each loss is above L1: mean and interval."""
+    across = [task for task in ABOUT if (task, "L1") in cells]
+    figure = Figure(figsize=(9, 2.4 * ((len(across) + 2) // 3)), layout="constrained")
+    panels = figure.subplots((len(across) + 2) // 3, 3, squeeze=False, sharey=True).ravel()
+    for panel, task in zip(panels, across, strict=False):
+        for i, loss in enumerate(SHOWN):
+            mean, half = paired(cells, task, loss, "L1")
+            panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", color=f"C{int('BlurSim' in loss)}", capsize=3)
+        panel.axvline(0, color="gray", linewidth=1, linestyle=":")
+        panel.set_title(ABOUT[task], fontsize=8)
+        panel.set_yticks(range(0, -len(SHOWN), -1), [loss.replace(" area", "") for loss in SHOWN], fontsize=7)
+        panel.tick_params(axis="x", labelsize=7)
+    for panel in panels[len(across) :]:
+        panel.set_visible(False)
+    figure.supxlabel("PSNR - that of L1, dB", fontsize=8)
+    save(figure, path)
+
+
+def draw_alphas(cells: Cells, path: Path, across: Sequence[str] = ("aligned", "shift2")) -> None:
+    """SSIM against the course of alpha, one line for each of the other options."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(across))
+    options = list(dict.fromkeys(loss.rsplit(" ", 1)[0] for _, loss in cells if loss.startswith("BlurSim")))
+    for panel, task in zip(panels, across, strict=True):
+        for i, option in enumerate(options):
+            found = np.array([figure_of(cells, task, f"{option} {alpha}", "ssim") for alpha in ALPHAS])
+            where, style = np.arange(len(ALPHAS)) + 0.04 * i, "o-" if "area" in option else "s--"
+            label = option.removeprefix("BlurSim ")
+            panel.errorbar(where, *found.T, fmt=style, color=f"C{i // 2}", markersize=4, capsize=2, label=label)
+        panel.set_xticks(range(len(ALPHAS)), ALPHAS)
+        panel.set_title(ABOUT[task], fontsize=9)
+        panel.set_xlabel("alpha")
+    panels[0].set_ylabel("SSIM")
+    panels[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, path)
+
+
+def draw_curves(cells: Cells, path: Path, across: Sequence[str] = DRAWN) -> None:
+    """PSNR of the held-out images in the course of training, mean of the seeds."""
+    across = [task for task in across if any((task, loss) in cells for loss in SHOWN)]
+    if not across:
+        return
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    panels = figure.subplots(1, len(across), squeeze=False)[0]
+    for panel, task in zip(panels, across, strict=True):
+        for loss in SHOWN:
+            records = list(cells.get((task, loss), {}).values())
+            if records:
+                curve = np.mean([np.array(record["curve"]["psnr"], float) for record in records], axis=0)
+                steps = np.arange(1, len(curve) + 1) * records[0]["steps"] / len(curve)
+                panel.plot(steps, curve, "o-" if "BlurSim" in loss else "s:", markersize=3, label=loss)
+        panel.set_title(ABOUT[task], fontsize=9)
+        panel.set_xlabel("step")
+    panels[0].set_ylabel("PSNR, dB")
+    panels[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, path)
+
+
+def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] = DRAWN) -> None:
+    """Of seed 0 a piece of the first held-out image: input, results, target."""
+    references = {record["reference"]: record for record in found if "reference" in record}
+    pieces = {(r["task"], r["loss"]): r["piece"] for r in found if "piece" in r}
+    across = [task for task in across if task in references]
+    if not across:
+        return
+    columns = ["input", *SHOWN, "target"]
+    figure = Figure(figsize=(1.25 * len(columns), 1.4 * len(across) + 0.4), layout="constrained")
+    panels = figure.subplots(len(across), len(columns), squeeze=False)
+    for panel, name in zip(panels[0], columns, strict=True):
+        panel.set_title(name.replace(" area", "").replace(" ", "\n", 1).replace("/", "/\n"), fontsize=6)
+    for row, task in zip(panels, across, strict=True):
+        for panel, name in zip(row, columns, strict=True):
+            piece = references[task].get(name) or pieces.get((task, name))
+            panel.set(xticks=[], yticks=[])
+            if piece:
+                panel.imshow(Image.open(io.BytesIO(base64.b64decode(piece))), cmap="gray", vmin=0, vmax=255)
+        row[0].set_ylabel(task, fontsize=8)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
+
+
+def fill(path: Path, tables: dict[str, Callable[[], str]]) -> None:
+    """Each table goes between the markers of its name, where the page has them."""
+    page = path.read_text()
+    for name, make in tables.items():
+        start, end = (f"<!-- evidence {name}: {word} -->" for word in ("start", "end"))
+        if start in page:
+            page = report.insert(page, make(), start, end)
+    path.write_text(page)
+
+
+def main() -> None:
+    found = lines(EVIDENCE / "training.jsonl")
+    cells = runs(EVIDENCE / "training.jsonl")
+    every = [task for task in ABOUT if any(of == task for of, _ in cells)]
+    tables = {
+        "summary": lambda: summary_table(cells),
+        "all": lambda: "\n\n".join([heading(found), *(f"### {ABOUT[t]}\n\n{task_table(cells, t)}" for t in every)]),
+        "starts": lambda: by_start(cells),
+    }
+    for task in ("aligned", "shift2"):
+        for figure in ("psnr", "ssim"):
+            tables[f"{task} {figure}"] = lambda task=task, figure=figure: grid_table(cells, task, figure)
+    if (EVIDENCE / "measure.json").exists():
+        rows = json.loads((EVIDENCE / "measure.json").read_text())["rows"]
+        tables["measure"] = lambda: measure_table(rows, moved=False)
+        tables["measure moved"] = lambda: measure_table(rows, moved=True)
+    for page in (ROOT / "README.md", ROOT / "benchmarks" / "README.md", DOCS / "choosing.md"):
+        fill(page, tables)
+    draw_differences(cells, DOCS / "evidence-losses.png")
+    draw_alphas(cells, DOCS / "evidence-alpha.png")
+    draw_curves(cells, DOCS / "evidence-curves.png")
+    draw_pieces(found, DOCS / "evidence-pieces.png")
+
+
+if __name__ == "__main__":
+    main()
