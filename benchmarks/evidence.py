@@ -250,7 +250,7 @@ def draw_curves(cells: Cells, path: Path, across: Sequence[str] = DRAWN) -> None
 
 
 def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] = DRAWN) -> None:
-    """Of seed 0 a piece of the first held-out image: input, results, target."""
+    """Of the first seed a piece of the first held-out image: input, results, target."""
     references = {record["reference"]: record for record in found if "reference" in record}
     pieces = {(r["task"], r["loss"]): r["piece"] for r in found if "piece" in r}
     across = [task for task in across if task in references]

@@ -314,12 +314,13 @@ def test_a_finished_run_is_not_repeated_and_a_lost_one_is(results, monkeypatch, 
     training.run(results)
     assert asked == []
     kept = results.output.read_text().splitlines()
-    lost = next(i for i, line in enumerate(kept) if json.loads(line).get("seed") == 1)
+    seed = training.FIRST + 1
+    lost = next(i for i, line in enumerate(kept) if json.loads(line).get("seed") == seed)
     results.output.write_text("\n".join([*kept[:lost], *kept[lost + 1 :], '{"task": "cut sho']))
     training.run(results)
     of = json.loads(kept[lost])
-    assert asked == [((of["task"], of["loss"]), [(1, of["rate"])])]
-    again = evidence.runs(results.output)[of["task"], of["loss"]][1]
+    assert asked == [((of["task"], of["loss"]), [(seed, of["rate"])])]
+    again = evidence.runs(results.output)[of["task"], of["loss"]][seed]
     assert again["figures"] == of["figures"]
 
 
