@@ -67,15 +67,15 @@ def _border_weight(x: Array) -> Array:
     return weight
 
 
-def _sobel_transposed(ratio: Array | float, u: Array, v: Array, size: int) -> Array:
-    """Transpose of _sobel, of ratio * (u, v) where (u, v) = _sobel(x).
+def _sobel_transposed(u: Array, v: Array, size: int) -> Array:
+    """Transpose of _sobel, for u and v that mirror like those of an image.
 
     Seen through its reflection an image goes on for ever, and there B is its own transpose. What
     is left to do at the border: an edge pixel is its own mirror image and stands once where every
     other pixel stands twice; hence twice its (u, v) before, half its value after.
     """
     weight = _border_weight(u)
-    u, v = ratio * weight * u, ratio * weight * v
+    u, v = weight * u, weight * v
     corners = u[..., :-1, :-1] - u[..., 1:, 1:] + v[..., 1:, :-1] - v[..., :-1, 1:]
     return _smooth(corners, size, "symmetric") / weight
 
@@ -97,7 +97,7 @@ def _distance_and_direction_to(x: Array, target: Array, size: int) -> tuple[Arra
     length = _length(u, v)
     difference = length - target
     ratio = difference / above(length, _rounding(x, size))
-    return norm(difference**2), _sobel_transposed(ratio, u, v, size)
+    return norm(difference**2), _sobel_transposed(ratio * u, ratio * v, size)
 
 
 @with_gradient(_distance_and_direction_to, symmetric=False)
@@ -114,7 +114,7 @@ def magnitude_distance(x: Array, y: Array, size: int) -> Array:
 
 def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array, Array]:
     u, v = _sobel(x - y, size)
-    return norm(u**2 + v**2), _sobel_transposed(1, u, v, size)
+    return norm(u**2 + v**2), _sobel_transposed(u, v, size)
 
 
 @with_gradient(_vector_distance_and_direction)
