@@ -7,6 +7,7 @@ docs/choosing.md, and the pictures into docs/. It trains nothing.
 import base64
 import io
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def draw_differences(cells: Cells, path: Path) -> None:
             mean, half = paired(cells, task, loss, "L1")
             panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", color=f"C{int('BlurSim' in loss)}", capsize=3)
         panel.axvline(0, color="gray", linewidth=1, linestyle=":")
-        panel.set_title(ABOUT[task], fontsize=8)
+        panel.set_title(textwrap.fill(ABOUT[task], 36), fontsize=8)
         panel.set_yticks(range(0, -len(SHOWN), -1), [loss.replace(" area", "") for loss in SHOWN], fontsize=7)
         panel.tick_params(axis="x", labelsize=7)
     for panel in panels[len(across) :]:
@@ -214,12 +215,13 @@ def draw_alphas(cells: Cells, path: Path, across: Sequence[str] = ("aligned", "s
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     panels = figure.subplots(1, len(across))
     options = list(dict.fromkeys(loss.rsplit(" ", 1)[0] for _, loss in cells if loss.startswith("BlurSim")))
+    colours = list(dict.fromkeys(option.rsplit(" ", 1)[0] for option in options))
     for panel, task in zip(panels, across, strict=True):
         for i, option in enumerate(options):
             found = np.array([figure_of(cells, task, f"{option} {alpha}", "ssim") for alpha in ALPHAS])
             where, style = np.arange(len(ALPHAS)) + 0.04 * i, "o-" if "area" in option else "s--"
-            label = option.removeprefix("BlurSim ")
-            panel.errorbar(where, *found.T, fmt=style, color=f"C{i // 2}", markersize=4, capsize=2, label=label)
+            label, colour = option.removeprefix("BlurSim "), f"C{colours.index(option.rsplit(' ', 1)[0])}"
+            panel.errorbar(where, *found.T, fmt=style, color=colour, markersize=4, capsize=2, label=label)
         panel.set_xticks(range(len(ALPHAS)), ALPHAS)
         panel.set_title(ABOUT[task], fontsize=9)
         panel.set_xlabel("alpha")
@@ -267,6 +269,8 @@ def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] =
             panel.set(xticks=[], yticks=[])
             if piece:
                 panel.imshow(Image.open(io.BytesIO(base64.b64decode(piece))), cmap="gray", vmin=0, vmax=255)
+            else:
+                panel.set_frame_on(False)
         row[0].set_ylabel(task, fontsize=8)
     save(figure, path)
 
