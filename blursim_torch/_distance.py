@@ -13,21 +13,17 @@ WithDirection = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
-    """Square root whose derivatives at 0 are 0 (SPEC 7.1)."""
+    """Square root whose derivatives at 0 are 0; squares below the smallest normal number count as 0 (SPEC 7.1, 8.5)."""
+    tiny = torch.finfo(squares.dtype).tiny
     if not torch.is_grad_enabled():
-        return squares.sqrt()
-    positive = squares > torch.finfo(squares.dtype).tiny
+        return torch.nn.functional.threshold(squares, tiny, 0).sqrt()
+    positive = squares > tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
 
 def norm(squares: Tensor) -> Tensor:
     """Euclidean norm of each image from the squares of its entries."""
-    return root_of_sum(squares.sum(SPATIAL))
-
-
-def root_of_sum(squares: Tensor) -> Tensor:
-    """Norms from their squares; a square below the smallest normal number counts as zero (SPEC 8.5)."""
-    return root(torch.nn.functional.threshold(squares, torch.finfo(squares.dtype).tiny, 0))
+    return root(squares.sum(SPATIAL))
 
 
 def inverse(norms: Tensor) -> Tensor:

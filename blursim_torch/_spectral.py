@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import SPATIAL, above, norm, over, root, root_of_sum, with_gradient
+from blursim_torch._distance import SPATIAL, above, norm, over, root, with_gradient
 from blursim_torch._opaque import opaque
 
 
@@ -52,7 +52,7 @@ def _energy(columns: Tensor, width: int) -> Tensor:
 
 def _norm(half: Tensor, width: int) -> Tensor:
     """Euclidean norm of a whole spectrum, given its half."""
-    return root_of_sum(_energy(half.square().sum(-2), width))
+    return root(_energy(half.square().sum(-2), width))
 
 
 def _rounding(length: Tensor, width: int) -> Tensor:

@@ -146,6 +146,14 @@ def test_squares_below_the_smallest_normal_number_count_as_zero(backend):
     assert distance(gradient, ones / 9) < GRADIENT_32
 
 
+def test_lengths_whose_squares_underflow_count_as_zero(backend):
+    """SPEC 8.5: gx is 128 times the slope, of y 1.28e-19, and (u, v) is shorter by sqrt(2): its square is 0.8e-38."""
+    ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
+    x, y = np.float32(1e-20) * ramp, np.float32(1e-21) * ramp
+    value, without = backend.run(lambda x, y: [backend.blursim(x, y, 1), backend.blursim(x, 0 * y, 1)], x, y)
+    assert value == without > 0
+
+
 def test_magnitudes_that_underflow_give_no_gradient(backend, rng):
     """SPEC 7.1, 8.5"""
     x, y = (1e-25 * rng.random((2, 7, 6, 1))).astype(np.float32)
