@@ -160,6 +160,9 @@ def blursim_terms(
         general = _spectral.magnitude_distance_to(x, target.spectrum)
     else:
         general = _spectral.magnitude_distance(x, image)
+    if spectrum == "magnitude":
+        # The specific term waits for the general one: XLA would keep the intermediate images of both at once.
+        x = jnp.where((general >= 0)[..., None, None], x, jnp.nan)
 
     if edges == "vector":
         specific = _edges.vector_distance(x, image, sobel_size)

@@ -30,9 +30,10 @@ def inverse(norms: Array) -> Array:
     return 1 / jnp.where(norms > 0, norms, jnp.inf)
 
 
-def above(length: Array, rounding: Array) -> Array:
-    """length where it is above its rounding error, else infinite: what is divided by it is 0 (SPEC 7.1)."""
-    return jnp.where(length > rounding, length, jnp.inf)
+def inverse_length(squares: Array, rounding: Array) -> Array:
+    """1 / length; 0 where the square of a length is not above that of its rounding error (SPEC 7.1)."""
+    least = jnp.maximum(rounding, float(jnp.finfo(squares.dtype).tiny))
+    return lax.rsqrt(jnp.where(squares > least, squares, jnp.inf))
 
 
 def indices(x: Array, axis: int) -> Array:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, above, indices, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, indices, inverse_length, norm, root, with_gradient
 
 
 def gain(size: int) -> int:
@@ -86,17 +86,16 @@ def magnitude(x: Array, size: int) -> Array:
 
 
 def _rounding(x: Array, size: int) -> Array:
-    """Bound of the rounding error of a length, from the root mean square of the image (SPEC 7.1)."""
-    root_mean_square = norm(x**2) / math.sqrt(x.shape[-2] * x.shape[-1])
-    return (16 / math.sqrt(2) * float(jnp.finfo(x.dtype).eps) * gain(size) * root_mean_square)[..., None, None]
+    """Bound of a length's squared rounding error, from the mean square of the image (SPEC 7.1)."""
+    mean_square = jnp.sum(x**2, SPATIAL) / (x.shape[-2] * x.shape[-1])
+    return 128 * (float(jnp.finfo(x.dtype).eps) * gain(size)) ** 2 * mean_square[..., None, None]
 
 
 def _distance_and_direction_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
     """The direction is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|."""
     u, v = _sobel(x, size)
-    length = _length(u, v)
-    difference = length - target
-    ratio = difference / above(length, _rounding(x, size))
+    difference = _length(u, v) - target
+    ratio = difference * inverse_length(u**2 + v**2, _rounding(x, size))
     return norm(difference**2), _sobel_transposed(ratio * u, ratio * v, size)
 
 
@@ -114,7 +113,7 @@ def magnitude_distance(x: Array, y: Array, size: int) -> Array:
 
 def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array, Array]:
     u, v = _sobel(x - y, size)
-    return norm(u**2 + v**2), _sobel_transposed(u, v, size)
+    return norm(_length(u, v) ** 2), _sobel_transposed(u, v, size)
 
 
 @with_gradient(_vector_distance_and_direction)

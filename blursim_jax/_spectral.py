@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, above, indices, norm, root, with_gradient
+from blursim_jax._distance import SPATIAL, indices, inverse_length, norm, root, with_gradient
 from blursim_jax._fft import irfft2, rfft2
 
 
@@ -14,9 +14,14 @@ def _is_dc(magnitude: Array) -> Array:
     return (indices(magnitude, -2) == 0) & (indices(magnitude, -1) == 0)
 
 
+def _squares(spectrum: Array) -> Array:
+    """|X|^2."""
+    return spectrum.real**2 + spectrum.imag**2
+
+
 def _length(spectrum: Array) -> Array:
     """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
-    absolute = root(spectrum.real**2 + spectrum.imag**2)
+    absolute = root(_squares(spectrum))
     return jnp.where(_is_dc(absolute), spectrum.real, absolute)
 
 
@@ -38,21 +43,20 @@ def magnitude(x: Array) -> Array:
     return _length(rfft2(x))
 
 
-def _rounding(length: Array, width: int) -> Array:
-    """Bound of an FFT's rounding error, from the energy in a bin's row, its column and the image (SPEC 7.1)."""
-    squares = length**2
+def _rounding(squares: Array, width: int) -> Array:
+    """Bound of an FFT's squared rounding error, from the energy in its row, column and image (SPEC 7.1)."""
     rows, columns = 2 * jnp.sum(squares, -1, keepdims=True), jnp.sum(squares, -2, keepdims=True)
-    image = _energy(columns, width)[..., None] / (length.shape[-2] * width)
-    eps = float(jnp.finfo(length.dtype).eps)
-    return jnp.maximum(8 * eps * jnp.sqrt(jnp.maximum(rows, 16 * image)), 8 * eps * jnp.sqrt(columns))
+    image = _energy(columns, width)[..., None] / (squares.shape[-2] * width)
+    energy = jnp.maximum(jnp.maximum(rows, 16 * image), columns)
+    return (8 * float(jnp.finfo(squares.dtype).eps)) ** 2 * energy
 
 
 def _distance_and_direction_to(x: Array, target: Array) -> tuple[Array, Array]:
     """The direction is irfft2((|X| - |Y|) X / |X|): rfft2 backwards, halves and all."""
     X = rfft2(x)
-    length = _length(X)
-    difference = length - target
-    ratio = difference / above(length, _rounding(length, x.shape[-1]))
+    squares = _squares(X)
+    difference = _length(X) - target
+    ratio = difference * inverse_length(squares, _rounding(squares, x.shape[-1]))
     scaled = lax.complex(jnp.where(_is_dc(ratio), difference, ratio * X.real), ratio * X.imag)
     return _norm(difference, x.shape[-1]), irfft2(scaled, x.shape[-2:])
 
