@@ -12,7 +12,6 @@ so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtrac
 distances below are those of (u, v); times sqrt(2) they are those of the Sobel vectors.
 """
 
-import math
 from typing import Literal
 
 import jax.numpy as jnp

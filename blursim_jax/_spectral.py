@@ -33,9 +33,9 @@ def _energy(columns: Array, width: int) -> Array:
     return jnp.sum(jnp.where(alone, columns, 2 * columns), -1)
 
 
-def _norm(half: Array, width: int) -> Array:
-    """Euclidean norm of a whole spectrum, given its half."""
-    return root(_energy(jnp.sum(half**2, -2), width))
+def _norm(squares: Array, width: int) -> Array:
+    """Euclidean norm of a whole spectrum, from the squares of its half."""
+    return root(_energy(jnp.sum(squares, -2), width))
 
 
 def magnitude(x: Array) -> Array:
@@ -58,19 +58,19 @@ def _distance_and_direction_to(x: Array, target: Array) -> tuple[Array, Array]:
     difference = _length(X) - target
     ratio = difference * inverse_length(squares, _rounding(squares, x.shape[-1]))
     scaled = lax.complex(jnp.where(_is_dc(ratio), difference, ratio * X.real), ratio * X.imag)
-    return _norm(difference, x.shape[-1]), irfft2(scaled, x.shape[-2:])
+    return _norm(difference**2, x.shape[-1]), irfft2(scaled, x.shape[-2:])
 
 
 @with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Array, target: Array) -> Array:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return _norm(magnitude(x) - target, x.shape[-1])
+    return _norm((magnitude(x) - target) ** 2, x.shape[-1])
 
 
 @with_gradient(lambda x, y: _distance_and_direction_to(x, magnitude(y)))
 def magnitude_distance(x: Array, y: Array) -> Array:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    return _norm(magnitude(x) - magnitude(y), x.shape[-1])
+    return _norm((magnitude(x) - magnitude(y)) ** 2, x.shape[-1])
 
 
 def _complex_distance_and_direction(x: Array, y: Array) -> tuple[Array, Array]:

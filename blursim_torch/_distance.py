@@ -13,10 +13,13 @@ WithDirection = Callable[..., tuple[Tensor, Tensor]]
 
 
 def root(squares: Tensor) -> Tensor:
-    """Square root whose derivatives at 0 are 0; squares below the smallest normal number count as 0 (SPEC 7.1, 8.5)."""
+    """Square root whose derivatives at 0 are 0; squares below the smallest normal number count as 0 (SPEC 7.1, 8.5).
+
+    If autograd is not watching these squares are set to 0.
+    """
     tiny = torch.finfo(squares.dtype).tiny
     if not torch.is_grad_enabled():
-        return torch.nn.functional.threshold(squares, tiny, 0).sqrt()
+        return torch.nn.functional.threshold(squares, tiny, 0, inplace=True).sqrt()
     positive = squares > tiny
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
 
@@ -41,6 +44,11 @@ def above(length: Tensor, rounding: Tensor) -> Tensor:
 def times(x: Tensor, factor: Tensor) -> Tensor:
     """x * factor, in the memory of x if autograd is not watching: new memory costs more than the product."""
     return x * factor if torch.is_grad_enabled() else x.mul_(factor)
+
+
+def square(x: Tensor) -> Tensor:
+    """x^2, in the memory of x if autograd is not watching."""
+    return times(x, x)
 
 
 def over(x: Tensor, divisor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import above, norm, over, root, times, with_gradient
+from blursim_torch._distance import above, norm, over, root, square, times, with_gradient
 from blursim_torch._opaque import opaque
 
 
@@ -100,13 +100,13 @@ def _distance_and_direction_to(x: Tensor, target: Tensor, size: int) -> tuple[Te
 @with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return norm((magnitude(x, size) - target).square())
+    return norm(square(magnitude(x, size) - target))
 
 
 @with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
 def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
     """|| |grad x| - |grad y| ||_2 / sqrt(2) of each image, |grad| the length of its Sobel vector."""
-    return norm((magnitude(x, size) - magnitude(y, size)).square())
+    return norm(square(magnitude(x, size) - magnitude(y, size)))
 
 
 def _vector_distance_and_direction(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import SPATIAL, above, norm, over, root, with_gradient
+from blursim_torch._distance import SPATIAL, above, norm, over, root, square, with_gradient
 from blursim_torch._opaque import opaque
 
 
@@ -50,9 +50,9 @@ def _energy(columns: Tensor, width: int) -> Tensor:
     return (columns * torch.where(alone, 1, 2)).sum(-1)
 
 
-def _norm(half: Tensor, width: int) -> Tensor:
-    """Euclidean norm of a whole spectrum, given its half."""
-    return root(_energy(half.square().sum(-2), width))
+def _norm(squares: Tensor, width: int) -> Tensor:
+    """Euclidean norm of a whole spectrum, from the squares of its half."""
+    return root(_energy(squares.sum(-2), width))
 
 
 def _rounding(length: Tensor, width: int) -> Tensor:
@@ -68,7 +68,7 @@ def _distance_and_direction_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tenso
     """The direction is irfft2((|X| - |Y|) X / |X|): rfft2 backwards, halves and all."""
     spectrum, length = _spectrum_and_magnitude(x)
     difference = length - target
-    distance, dc = _norm(difference, x.shape[-1]), difference[..., 0, 0].clone()
+    distance, dc = _norm(difference.square(), x.shape[-1]), difference[..., 0, 0].clone()
     ratio = over(difference, above(length, _rounding(length, x.shape[-1])))
     return distance, _rfft2_transposed(spectrum, ratio, dc, x.shape[-1])
 
@@ -76,13 +76,13 @@ def _distance_and_direction_to(x: Tensor, target: Tensor) -> tuple[Tensor, Tenso
 @with_gradient(_distance_and_direction_to, symmetric=False)
 def magnitude_distance_to(x: Tensor, target: Tensor) -> Tensor:
     """magnitude_distance(x, y), given magnitude(y)."""
-    return _norm(magnitude(x) - target, x.shape[-1])
+    return _norm(square(magnitude(x) - target), x.shape[-1])
 
 
 @with_gradient(lambda x, y: _distance_and_direction_to(x, magnitude(y)))
 def magnitude_distance(x: Tensor, y: Tensor) -> Tensor:
     """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    return _norm(magnitude(x) - magnitude(y), x.shape[-1])
+    return _norm(square(magnitude(x) - magnitude(y)), x.shape[-1])
 
 
 def _complex_distance_and_direction(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def _complex_distance_and_direction(x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
 @with_gradient(_complex_distance_and_direction)
 def complex_distance(x: Tensor, y: Tensor) -> Tensor:
     """||X - Y||_2 of each image: by Parseval sqrt(H W) ||x - y||_2, without an FFT."""
-    return norm((x - y).square()) * _root_area(x)
+    return norm(square(x - y)) * _root_area(x)
 
 
 def _root_area(x: Tensor) -> float:
