@@ -43,14 +43,14 @@ def floor_backward(fft: Any, x: Any, y: Any) -> Any:
     return fft.irfft2(X, s=x.shape[-2:]), Y
 
 
-def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], few: bool) -> list[Contestant]:
-    """Everything jitted; with `few` only the floor and the default loss."""
+def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
+    """Everything jitted; only the floor and the default loss but in section "batches"."""
     import jax
     import jax.numpy as jnp
 
     import blursim_jax
 
-    variants = DEFAULT if few else DEFAULT | OTHERS
+    variants = DEFAULT | OTHERS if section == "batches" else DEFAULT
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     if jax.default_backend() != device:
@@ -72,7 +72,7 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], fe
     contestants = [Contestant("jax", FLOOR, partial(forward, *wide), partial(backward, *wide))]
     for name, options in variants.items():
         contestants.append(contestant(name, lambda x, y, options=options: blursim_jax.blursim(x, y, ALPHA, **options)))
-    if few:
+    if section != "batches":
         return contestants
     if hasattr(blursim_jax, "prepare"):
         target = blursim_jax.prepare(y)
@@ -80,13 +80,13 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], fe
     return [*contestants, contestant("mean squared error", lambda x, y: jnp.mean((x - y) ** 2))]
 
 
-def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], few: bool) -> list[Contestant]:
-    """Eager and compiled, as `kinds` says; with `few` only the floor and the default loss."""
+def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
+    """Eager and compiled, as `kinds` says; the peers in section "peers", other options of ours in "batches"."""
     import torch
 
     import blursim_torch
 
-    variants = DEFAULT if few else DEFAULT | OTHERS
+    variants = DEFAULT | OTHERS if section == "batches" else DEFAULT
     torch.compiler.reset()
     where = "cuda" if device == "gpu" else "cpu"
     x, y = (torch.from_numpy(image).to(where, getattr(torch, dtype)) for image in images(shape))
@@ -119,15 +119,15 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
         for name, options in variants.items():
             loss = lambda x, y, options=options: blursim_torch.blursim(x, y, ALPHA, **options)
             contestants.append(contestant(backend, name, compiler(loss)))
-        if hasattr(blursim_torch, "prepare") and not few:
+        if hasattr(blursim_torch, "prepare") and section == "batches":
             loss = lambda x, y: blursim_torch.blursim(x, y, ALPHA)
             contestants.append(contestant(backend, "blursim, prepared y", compiler(loss), blursim_torch.prepare(y)))
-    if few:
-        return contestants
-    if "peers" in kinds:
+    if section == "peers":
         contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed().items()]
         if device == "cpu" and dtype in ("float32", "float64"):
             published = partial(peers.published, x.numpy(), y.numpy(), ALPHA)
             contestants.append(Contestant("numpy", "published BlurSim", published))
-    # Last, so that the floor, which comes next, finds caches that are no colder than those of the others.
-    return [*contestants, contestant("torch eager", "mean squared error", torch.nn.functional.mse_loss)]
+    if section == "batches":
+        # Last, so that the floor, which comes next, finds caches that are no colder than those of the others.
+        contestants.append(contestant("torch eager", "mean squared error", torch.nn.functional.mse_loss))
+    return contestants

@@ -11,7 +11,12 @@ README = HERE.parent / "README.md"
 PLOT = HERE / "results" / "ratio.png"
 START, END = "<!-- speed table: start -->", "<!-- speed table: end -->"
 FLOOR = "FFT floor"
-SECTIONS = {"batches": "Batches", "sides": "Against size", "odd": "Odd, prime and non-square sizes"}
+SECTIONS = {
+    "batches": "Batches",
+    "peers": "Against what you would use instead",
+    "sides": "Against size",
+    "odd": "Odd, prime and non-square sizes",
+}
 STEADY = 1.25
 
 
@@ -119,7 +124,7 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
     found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for results in all_results:
         for row in results["measurements"]:
-            if row["name"] == "blursim" and row["section"] != "batches" and isinstance(row[direction], dict):
+            if row["name"] == "blursim" and row["section"] in ("sides", "odd") and isinstance(row[direction], dict):
                 words = [row["backend"], results["machine"]["gpu"], row["dtype"] if row["dtype"] != "float32" else None]
                 sides, ratios = found.setdefault((", ".join(filter(None, words)), row["section"]), ([], []))
                 sides.append((row["shape"][-2] * row["shape"][-1]) ** 0.5)
@@ -130,7 +135,8 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
 def main() -> None:
     paths = [Path(word) for word in sys.argv[1:]] or sorted((HERE / "results").glob("*.json"))
     all_results = [json.loads(path.read_text()) for path in paths]
-    README.write_text(insert(README.read_text(), "\n\n".join(tables(results, ("batches",)) for results in all_results)))
+    text = "\n\n".join(tables(results, ("batches", "peers")) for results in all_results)
+    README.write_text(insert(README.read_text(), text))
     plot(all_results, PLOT)
 
 

@@ -35,8 +35,9 @@ SIDES = ["1x128x128", "1x256x256", "1x512x512", "1x1024x1024", "1x2048x2048", "1
 ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
 PATIENCE, LEAST_ROUNDS = 60, 5
 PEERS = ["kornia", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
-# Each backend's floor and contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not.
-PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile", "peers"]}
+# A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
+# peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
+PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
 
 
 def main() -> None:
@@ -63,11 +64,11 @@ def main() -> None:
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    every = [kind for of in PROCESSES.values() for kind in of]
+    every = ["jax", "eager", "compile"]
     parser.add_argument("--backends", nargs="+", choices=every, default=every)
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--sections", nargs="+", choices=report.SECTIONS, default=list(report.SECTIONS))
-    parser.add_argument("--shapes", nargs="+", help=f"of the section batches, e.g. {BATCHES[0]}")
+    parser.add_argument("--shapes", nargs="+", help=f"of the sections batches and peers, e.g. {BATCHES[0]}")
     parser.add_argument("--dtypes", nargs="+", help="float32 (and bfloat16 on a GPU) if not given")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, help="back to back in one timing: 1, on a GPU 10 if not given")
@@ -100,18 +101,19 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
         import torch
 
         enter, wait = contestants.of_torch, lambda _: torch.cuda.synchronize() if options.device == "gpu" else None
-    shapes = {"batches": options.shapes, "sides": SIDES, "odd": ODD}
-    contests = [(s, shape, dtype) for s in options.sections for dtype in options.dtypes for shape in shapes[s]]
+    shapes = {"batches": options.shapes, "peers": options.shapes, "sides": SIDES, "odd": ODD}
+    sections = [section for section in options.sections if (section == "peers") == (process == "peers")]
+    contests = [(s, shape, dtype) for s in sections for dtype in options.dtypes for shape in shapes[s]]
     rows = []
     with tqdm(total=2 * len(contests), unit="contest") as progress:
         for section, shape, dtype in contests:
             sizes = tuple(map(int, shape.split("x")))
-            entrants = enter(sizes, dtype, options.device, kinds, few=section != "batches")
+            entrants = enter(sizes, dtype, options.device, kinds, section)
             results: dict[str, list[Any]] = {}
             for direction in ("forward", "backward"):
                 progress.set_description(f"{process} {shape} {dtype} {direction}")
                 runs = [getattr(entrant, direction) for entrant in entrants]
-                patience = float("inf") if section == "batches" else PATIENCE
+                patience = PATIENCE if section in ("sides", "odd") else float("inf")
                 times = take_turns(runs, wait, options.rounds, options.calls, patience)
                 progress.update()
                 results[direction] = against_floor([summary(t) if isinstance(t, list) else t for t in times])
@@ -123,7 +125,7 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
                     "backend": entrant.backend,
                     "name": entrant.name,
                 }
-                ran = section == "batches" and isinstance(backward, dict)
+                ran = section in ("batches", "peers") and isinstance(backward, dict)
                 memory = entrant.memory() if entrant.memory and ran else None
                 rows.append({**row, "forward": forward, "backward": backward, "memory": memory})
     return rows

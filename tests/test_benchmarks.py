@@ -25,7 +25,7 @@ ENTER = {"jax": contestants.of_jax, "torch": contestants.of_torch}
 @pytest.fixture(params=ENTER)
 def entrants(request):
     """Name -> contestant, of one framework."""
-    return {each.name: each for each in ENTER[request.param](SHAPE, "float32", "cpu", ["jax", "eager"], few=False)}
+    return {each.name: each for each in ENTER[request.param](SHAPE, "float32", "cpu", ["jax", "eager"], "batches")}
 
 
 def blursim_of(entrants):
@@ -70,6 +70,12 @@ def test_trivial_comparison_is_the_mean_squared_error(entrants):
     assert float(entrants["mean squared error"].forward()) == pytest.approx(np.mean((x - y) ** 2), rel=1e-5)
 
 
+def test_peers_stand_beside_our_default_in_eager_pytorch():
+    found = contestants.of_torch(SHAPE, "float32", "cpu", ["eager"], "peers")
+    assert [each.name for each in found] == ["FFT floor", "blursim", *peers.LOSSES, "published BlurSim"]
+    assert {each.backend for each in found} == {"torch", "torch eager", "numpy"}
+
+
 def test_memory_is_counted_in_images(entrants):
     for entrant in entrants.values():
         assert entrant.memory is None or 0 <= entrant.memory() < 100
@@ -77,7 +83,7 @@ def test_memory_is_counted_in_images(entrants):
 
 def test_autograd_keeps_the_two_images_of_a_product():
     """The count of memory on a loss whose saved tensors are known."""
-    found = contestants.of_torch(SHAPE, "float32", "cpu", ["eager"], few=False)
+    found = contestants.of_torch(SHAPE, "float32", "cpu", ["eager"], "batches")
     assert {e.name: e for e in found}["mean squared error"].memory() == 2
 
 
