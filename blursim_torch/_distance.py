@@ -1,6 +1,7 @@
 """A distance between two images, and its gradient where autograd would divide by zero."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from torch import Tensor
 SPATIAL = (-2, -1)
 Distance = Callable[..., Tensor]
 WithDirection = Callable[..., tuple[Tensor, Tensor]]
+
+# Pixels that eager mode works on at once: their temporaries fit the caches, and memory that malloc keeps for the next.
+PART = 2**18
 
 
 def root(squares: Tensor) -> Tensor:
@@ -80,6 +84,17 @@ def with_gradient(distance_and_direction: WithDirection, symmetric: bool = True)
     return decorate
 
 
+def _in_parts(function: Callable[[Tensor, Tensor], tuple[Tensor, ...]], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """function(x, y) of two batches, on a CPU a few images at a time."""
+    if x.ndim == 2 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return function(x, y)
+    count = max(1, PART // math.prod(x.shape[1:]))
+    if len(x) <= count:
+        return function(x, y)
+    parts = [function(*images) for images in zip(x.split(count), y.split(count), strict=True)]
+    return tuple(torch.cat(results) for results in zip(*parts, strict=True))
+
+
 class _Distance(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -94,9 +109,9 @@ class _Distance(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """The distance, then the directions wanted: by now half of their work is done."""
         if not any(wanted):
-            return (distance(x, y, *static),)
+            return _in_parts(lambda x, y: (distance(x, y, *static),), x, y)
         pairs = [pair for pair, want in (((x, y), wanted[0]), ((y, x), wanted[1])) if want]
-        results = [rule(*pair, *static) for pair in pairs]
+        results = [_in_parts(lambda x, y: rule(x, y, *static), *pair) for pair in pairs]
         return results[0][0], *(direction for _, direction in results)
 
     @staticmethod

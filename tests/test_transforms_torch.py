@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
-from blursim_torch import BlurSim, blursim, blursim_terms, difference_maps
+from blursim_torch import BlurSim, _distance, blursim, blursim_terms, difference_maps
 
 # The two terms and their two divisors know nothing of each other: two sets of words reach all the code.
 DEFAULT = {"spectrum": "magnitude", "edges": "magnitude", "normalization": "area"}
@@ -63,6 +63,27 @@ def test_mapping_over_images_equals_one_call_per_image(options):
     for i, j in torch.cartesian_prod(torch.arange(2), torch.arange(3)):
         expected = per_image(x[i, j], y[i, j], alphas[i, j])
         assert_close(([g[i, j] for g in gradients], values[i, j]), ([*expected[0]], expected[1]), GRADIENT_64)
+
+
+@pytest.mark.parametrize("y_too", [False, True])
+@options
+def test_large_batches_worked_on_in_parts_give_the_same(options, y_too, monkeypatch):
+    x, y = images(5, 3, 16, 9, dtype=torch.float64)
+    over = (EVERY if y_too else (0, 2), None)
+
+    def results():
+        loss = lambda *point: blursim(*point, reduction="none", **options)
+        summed = lambda *point: blursim(*point, **options)
+        point = (x, y, alpha_of(0.7))
+        mapped = vmap(grad(summed, over[0]), (0, 0, over[1]))(*point)
+        return loss(*point), grad(summed, over[0])(*point), jvp(lambda x: loss(x, *point[1:]), (x,), (y,)), mapped
+
+    at_once = results()
+    parts = []
+    monkeypatch.setattr(_distance, "PART", 2 * 3 * 16 * 9)
+    monkeypatch.setattr(torch, "cat", lambda *args, cat=torch.cat: parts.append(args) or cat(*args))
+    assert_close(results(), at_once, 0)
+    assert [len(part) for part in parts[0][0]] == [2, 2, 1]
 
 
 def test_mapping_over_alpha_equals_one_call_per_alpha():
