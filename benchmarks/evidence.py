@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import losses
 import numpy as np
 import report
 from matplotlib.figure import Figure
@@ -54,12 +55,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def runs(path: Path) -> Cells:
-    """(task, loss) -> seed -> run, without those that chose the learning rate."""
+    """(task, loss) -> seed -> run, in the order of losses.NAMES, without those that chose the learning rate."""
     cells: Cells = {}
     for record in lines(path):
         if "task" in record and not record["choosing"]:
             cells.setdefault((record["task"], record["loss"]), {})[record["seed"]] = record
-    return cells
+    return {cell: cells[cell] for cell in sorted(cells, key=lambda cell: losses.NAMES.index(cell[1]))}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -76,6 +77,14 @@ def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr")
     of, other = cells.get((task, loss), {}), cells.get((task, rival), {})
     seeds = [seed for seed in of if seed in other]
     return interval([value(of[seed], figure) - value(other[seed], figure) for seed in seeds])
+
+
+def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
+    """Of the held-out images those whose PSNR, mean of the seeds, is above the rival's: "3 of 4"."""
+    of, other = cells[task, loss], cells[task, rival]
+    each = [np.subtract(of[s]["each"]["psnr"], other[s]["each"]["psnr"], dtype=float) for s in of if s in other]
+    above = np.mean(each, axis=0) > 0 if each else np.empty(0)
+    return f"{np.count_nonzero(above)} of {len(above)}"
 
 
 def value(record: dict[str, Any], figure: str) -> float:
@@ -108,8 +117,8 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
 def task_table(cells: Cells, task: str) -> str:
     """Every loss of a task, all figures."""
     rival = best_rival(cells, task)
-    head = ["loss", "PSNR", f"PSNR - {rival}", "SSIM", f"SSIM - {rival}", "PSNR, best shift", "sharpness", "edge error"]
-    rows = [[*head, "error by band", "collapsed", "rate", "seeds"]]
+    head = ["loss", "PSNR", f"PSNR - {rival}", "in images", "SSIM", f"SSIM - {rival}", "PSNR, best shift"]
+    rows = [[*head, "sharpness", "edge error", "error by band", "collapsed", "rate", "seeds"]]
     for of, loss in cells:
         if of != task:
             continue
@@ -121,6 +130,7 @@ def task_table(cells: Cells, task: str) -> str:
                 loss,
                 plus_minus(figure_of(cells, task, loss), 2),
                 plus_minus(paired(cells, task, loss, rival), 2) if loss != rival else "",
+                images_above(cells, task, loss, rival) if loss != rival else "",
                 plus_minus(figure_of(cells, task, loss, "ssim"), 3),
                 plus_minus(paired(cells, task, loss, rival, "ssim"), 3) if loss != rival else "",
                 f"{figure_of(cells, task, loss, 'psnr_shifted')[0]:.2f}",

@@ -378,7 +378,7 @@ def made_up(psnrs, task="shift2"):
     figures = {"ssim": 0.8, "psnr_shifted": 1, "sharpness": 1, "edges": 0, "bands": [0] * 4, "collapsed": 0}
     return {
         (task, loss): {
-            seed: {"figures": {"psnr": psnr, **figures}, "rate": 0.01, "choosing": False}
+            seed: {"figures": {"psnr": psnr, **figures}, "each": {"psnr": [psnr - 1, 22, None]}, "rate": 0.01}
             for seed, psnr in enumerate(of)
         }
         for loss, of in psnrs.items()
@@ -390,7 +390,8 @@ def test_differences_are_paired_by_seed():
     assert evidence.best_rival(cells, "shift2") == "L1"
     assert evidence.paired(cells, "shift2", "MSE", "L1") == (-1, 0)
     assert evidence.paired(cells, "shift2", "L1, best shift", "L1")[0] == 15
-    assert "| MSE | 24.00 ± 12.42 | -1.00 ± 0.00 |" in evidence.task_table(cells, "shift2")
+    assert "| MSE | 24.00 ± 12.42 | -1.00 ± 0.00 | 0 of 3 |" in evidence.task_table(cells, "shift2")
+    assert evidence.images_above(cells, "shift2", "L1, best shift", "MSE") == "1 of 3"
 
 
 def test_grid_has_the_courses_of_alpha_across():
