@@ -115,12 +115,12 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
 
 
 def task_table(cells: Cells, task: str) -> str:
-    """Every loss of a task, all figures."""
+    """The losses of a task, all figures; of BlurSim's options the main ones, as grid_table has the others."""
     rival = best_rival(cells, task)
     head = ["loss", "PSNR", f"PSNR - {rival}", "in images", "SSIM", f"SSIM - {rival}", "PSNR, best shift"]
     rows = [[*head, "sharpness", "edge error", "error by band", "collapsed", "rate", "seeds"]]
     for of, loss in cells:
-        if of != task:
+        if of != task or (loss in losses.GRID and loss not in losses.MAIN):
             continue
         records = list(cells[of, loss].values())
         bands = np.array([record["figures"]["bands"] for record in records if "bands" in record["figures"]])
@@ -221,22 +221,24 @@ def draw_differences(cells: Cells, path: Path) -> None:
 
 
 def draw_alphas(cells: Cells, path: Path, across: Sequence[str] = ("aligned", "shift2")) -> None:
-    """SSIM against the course of alpha, one line for each of the other options."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = figure.subplots(1, len(across))
+    """PSNR and SSIM against the course of alpha, one line for each of the other options."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    panels = figure.subplots(2, len(across), sharex=True)
     options = list(dict.fromkeys(loss.rsplit(" ", 1)[0] for _, loss in cells if loss.startswith("BlurSim")))
     colours = list(dict.fromkeys(option.rsplit(" ", 1)[0] for option in options))
-    for panel, task in zip(panels, across, strict=True):
-        for i, option in enumerate(options):
-            found = np.array([figure_of(cells, task, f"{option} {alpha}", "ssim") for alpha in ALPHAS])
-            where, style = np.arange(len(ALPHAS)) + 0.04 * i, "o-" if "area" in option else "s--"
-            label, colour = option.removeprefix("BlurSim "), f"C{colours.index(option.rsplit(' ', 1)[0])}"
-            panel.errorbar(where, *found.T, fmt=style, color=colour, markersize=4, capsize=2, label=label)
-        panel.set_xticks(range(len(ALPHAS)), ALPHAS)
+    for row, name in zip(panels, ("psnr", "ssim"), strict=True):
+        for panel, task in zip(row, across, strict=True):
+            for i, option in enumerate(options):
+                found = np.array([figure_of(cells, task, f"{option} {alpha}", name) for alpha in ALPHAS])
+                where, style = np.arange(len(ALPHAS)) + 0.04 * i, "o-" if "area" in option else "s--"
+                label, colour = option.removeprefix("BlurSim "), f"C{colours.index(option.rsplit(' ', 1)[0])}"
+                panel.errorbar(where, *found.T, fmt=style, color=colour, markersize=4, capsize=2, label=label)
+            panel.set_xticks(range(len(ALPHAS)), ALPHAS, fontsize=8)
+        row[0].set_ylabel("PSNR, dB" if name == "psnr" else "SSIM")
+    for panel, task in zip(panels[0], across, strict=True):
         panel.set_title(ABOUT[task], fontsize=9)
-        panel.set_xlabel("alpha")
-    panels[0].set_ylabel("SSIM")
-    panels[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.supxlabel("alpha", fontsize=9)
+    panels[0, -1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
 
 
