@@ -82,7 +82,8 @@ def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr")
 def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
     """Of the held-out images those whose PSNR, mean of the seeds, is above the rival's: "3 of 4"."""
     of, other = cells[task, loss], cells[task, rival]
-    each = [np.subtract(of[s]["each"]["psnr"], other[s]["each"]["psnr"], dtype=float) for s in of if s in other]
+    psnrs = lambda record: np.array(record["each"]["psnr"], float)
+    each = [psnrs(of[seed]) - psnrs(other[seed]) for seed in of if seed in other]
     above = np.mean(each, axis=0) > 0 if each else np.empty(0)
     return f"{np.count_nonzero(above)} of {len(above)}"
 
