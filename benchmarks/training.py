@@ -201,6 +201,7 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
     # The first axis of everything: trainings side by side, each with its seed and rate.
     chunk = jax.jit(jax.vmap(chunk, (0, 0, 0, 0, 0, None)))
     result = jax.jit(jax.vmap(task.result))
+    drawn = name in evidence.DRAWN and loss_name in evidence.SHOWN
 
     def train(runs: Sequence[tuple[int, float]], names: tuple[str, ...]) -> list[dict[str, Any]]:
         problems = [problem(name, seed, names, steps) for seed, _ in runs]
@@ -219,7 +220,7 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
         seconds = (time.perf_counter() - begin) / len(runs)
         return [
             {
-                **judge(output, one, shown=one_seed == FIRST and names == tasks.HELD_OUT),
+                **judge(output, one, shown=drawn and one_seed == FIRST and names == tasks.HELD_OUT),
                 "curve": {"loss": short(np.array(values)[:, i]), "psnr": short(np.array(scores)[:, i])},
                 "seconds": round(seconds, 2),
             }
