@@ -1,131 +1,164 @@
 """The specific term: how far apart the Sobel edges of two images are (SPEC 4).
 
-A k x k Sobel pair is the binomial smoothing B = (1+z)^(k-2) along both axes, followed by
-
-    gx = (right - left) smoothed by (1+z) downwards,    gy = (lower - upper) smoothed by (1+z) sideways
-
-of the four smoothed corners of each pixel. Turned by 45 degrees the pair is the two diagonals
-
-    u = lower right - upper left,    v = upper right - lower left,    gx = u + v,    gy = u - v
-
-so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions. Magnitudes and
-distances below are those of (u, v); times sqrt(2) they are those of the Sobel vectors.
+E = M_p(|grad x| - |grad y|), or M_p(|grad (x - y)|), in the units that are asked for. The last `axes` axes are spatial.
+A Sobel pair of size k is the binomial smoothing (1+z)^(k-2) along every axis, which leaves the corners between the
+pixels, followed for each component by (z-1) along its own axis and (1+z) along the others.
 """
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from blursim_jax._distance import SPATIAL, indices, inverse_length, norm, root, with_gradient
+from blursim_jax._fft import indices
+from blursim_jax._linear import transposes
+from blursim_jax._norm import Bound, eps, length, mean, norm
+
+# Binomial steps that double the numbers; further ones average, so that large kernels don't overflow.
+DOUBLING_STEPS = 7
 
 
-def gain(size: int) -> int:
-    """Response of the Sobel kernel to a slope of one intensity per pixel: 128 for size 5."""
-    return 1 << (2 * size - 3)
+def specific(
+    x: Array, y: Array, magnitude_of_y: Array | None, axes: int, edges: str, p: int, normalization: str, size: int
+) -> Array:
+    """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
+    difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
+    distance = norm(difference, p, partial(mean, axes=axes), negligible)
+    if normalization == "gain":
+        return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
+    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
 
 
-def _smooth(x: Array, size: int, mode: Literal["reflect", "symmetric"]) -> Array:
-    """B x, x mirrored at its edge pixels (mode "reflect") or beyond them ("symmetric")."""
-    radius, edge, (height, width) = size // 2, int(mode == "reflect"), x.shape[-2:]
-    # Rows by index, which XLA fuses with the sums; columns by concatenation, as indexed ones are not vectorised.
-    x = jnp.take(x, np.pad(np.arange(height), radius, mode=mode), -2, mode="clip")
-    x = _binomial(x, x.ndim - 2, size - 2)
-    left = jnp.flip(x[..., edge : edge + radius], -1)
-    right = jnp.flip(x[..., width - edge - radius : width - edge], -1)
-    return _binomial(jnp.concatenate([left, x, right], -1), x.ndim - 1, size - 2)
+def edge_difference(
+    x: Array, y: Array, magnitude_of_y: Array | None, axes: int, edges: str, size: int
+) -> tuple[Sequence[Array], Bound]:
+    """d_e by its components, over 2^_halvings, and the bound of its rounding error."""
+    if edges == "vector":
+        *difference, around = sobel(x - y, axes, size)
+        return difference, partial(_rounding, around)
+    X, around_x = magnitude(x, axes, size)
+    Y, around_y = magnitude(y, axes, size) if magnitude_of_y is None else jnp.split(magnitude_of_y, 2, -1)
+    return [X - Y], partial(_rounding_of_difference, around_x, around_y)
 
 
-def _binomial(x: Array, axis: int, degree: int) -> Array:
-    """(1+z)^degree along axis, where it fits."""
-    for n in range(x.shape[axis] - 1, x.shape[axis] - 1 - degree, -1):
-        x = lax.slice_in_dim(x, 0, n, axis=axis) + lax.slice_in_dim(x, 1, n + 1, axis=axis)
+def magnitude(x: Array, axes: int, size: int) -> tuple[Array, Array]:
+    """|grad x| over 2^_halvings, and the sum of the corners around each pixel, which bounds its rounding error."""
+    *gradient, around = sobel(x, axes, size)
+    return length(gradient, partial(_rounding, around)), around
+
+
+def edge_map(x: Array, y: Array, axes: int, edges: str, size: int) -> Array:
+    """d_e, or its length where it is a vector (SPEC 11)."""
+    difference, negligible = edge_difference(x, y, None, axes, edges, size)
+    distance = difference[0] if edges == "magnitude" else length(difference, negligible)
+    return _times_two_to(distance, _halvings(axes, size))
+
+
+def gain_exponent(axes: int, size: int) -> int:
+    """log2 of the kernel's response to a slope of one intensity per pixel: 7 for two axes and size 5 (SPEC 5.2)."""
+    return axes * (size - 1) - 1
+
+
+def _halvings(axes: int, size: int) -> int:
+    """How often a pixel of sobel() was halved."""
+    return axes * max(size - 2 - DOUBLING_STEPS, 0)
+
+
+def _times_two_to(x: Array, exponent: int) -> Array:
+    """x * 2^exponent, in steps that have no overflow of their own: 0 * inf would be NaN."""
+    while exponent:
+        step = max(-64, min(exponent, 64))
+        x, exponent = x * 2.0**step, exponent - step
     return x
 
 
-def _sobel(x: Array, size: int) -> tuple[Array, Array]:
-    """(u, v) of each pixel."""
-    corners = _smooth(x, size, "reflect")
-    u = corners[..., 1:, 1:] - corners[..., :-1, :-1]
-    v = corners[..., :-1, 1:] - corners[..., 1:, :-1]
-    return u, v
+def _smooth(x: Array, axes: int, size: int, mode: str) -> Array:
+    """Corners of x, mirrored at its edge pixels (mode "reflect") or, itself of corners, beyond them ("symmetric")."""
+    for axis in range(x.ndim - axes, x.ndim):
+        x = _mirrored(x, axis, size // 2, mode)
+        for step in range(size - 2):
+            x = x if step < DOUBLING_STEPS else x * 0.5
+            x = _lower(x, axis) + _upper(x, axis)
+    return x
 
 
-def _length(u: Array, v: Array) -> Array:
-    """sqrt(u^2 + v^2) of each pixel."""
-    return root(u**2 + v**2)
+def _mirrored(x: Array, axis: int, width: int, mode: str) -> Array:
+    """x with a border of this width along axis."""
+    if axis < x.ndim - 1:
+        # Rows by index: XLA makes one loop of it and the sums. Along the last axis that loop would not be vectorised.
+        return jnp.take(x, np.pad(np.arange(x.shape[axis]), width, mode), axis, mode="clip")
+    first = 1 if mode == "reflect" else 0
+    before, after = x[..., first : first + width], x[..., x.shape[-1] - first - width : x.shape[-1] - first]
+    return jnp.concatenate([jnp.flip(before, -1), x, jnp.flip(after, -1)], -1)
 
 
-def _border_weight(x: Array) -> Array:
-    """2 on the border, 4 in its corners, 1 elsewhere; broadcasts to x."""
+def _lower(x: Array, axis: int) -> Array:
+    """Of each pair of neighbours the first."""
+    return lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
+
+
+def _upper(x: Array, axis: int) -> Array:
+    """Of each pair of neighbours the second."""
+    return lax.slice_in_dim(x, 1, x.shape[axis], axis=axis)
+
+
+def _component(x: Array, axes: int, along: int) -> Array:
+    """(z-1) along one spatial axis, (1+z) along the others."""
+    for axis in range(-axes, 0):
+        lower, upper = _lower(x, x.ndim + axis), _upper(x, x.ndim + axis)
+        x = upper - lower if axis == along else upper + lower
+    return x
+
+
+def _sobel(x: Array, *, axes: int, size: int) -> tuple[Array, ...]:
+    corners = _smooth(x, axes, size, "reflect")
+    around = jnp.abs(corners)
+    for axis in range(x.ndim - axes, x.ndim):
+        around = _lower(around, axis) + _upper(around, axis)
+    return *(_component(corners, axes, along) for along in range(-axes, 0)), around
+
+
+def _sobel_transposed(*gradient: Array, axes: int, size: int) -> tuple[Array]:
+    """Transpose of _sobel.
+
+    Seen through its reflection an image goes on for ever, and there smoothing is its own transpose. What is left to do
+    at the border: an edge pixel is its own mirror image and stands once where every other pixel stands twice; hence
+    twice its gradient before, half its value after. A component across the border is 0 there, as it changes sign.
+    """
+    components = zip(gradient, range(-axes, 0), strict=True)
+    first, *others = (_component(_border_weight(g, axes, along) * g, axes, along) for g, along in components)
+    return (_smooth(-sum(others, first), axes, size, "symmetric") / _border_weight(gradient[0], axes),)
+
+
+def _border_weight(x: Array, axes: int, across: int | None = None) -> Array:
+    """2 on the border (4 where two meet), but 0 on that across one axis, and 1 elsewhere; broadcasts to x."""
     weight = jnp.ones((1,) * x.ndim, x.dtype)
-    for axis in SPATIAL:
+    for axis in range(-axes, 0):
         index = indices(x, axis)
-        weight = weight * jnp.where((index == 0) | (index == x.shape[axis] - 1), 2, 1).astype(x.dtype)
+        on_border = (index == 0) | (index == x.shape[axis] - 1)
+        weight = weight * jnp.where(on_border, 0 if axis == across else 2, 1).astype(x.dtype)
     return weight
 
 
-def _sobel_transposed(u: Array, v: Array, size: int) -> Array:
-    """Transpose of _sobel, for u and v that mirror like those of an image.
+_sobel_map, _ = transposes(_sobel, _sobel_transposed, constants=1)
 
-    Seen through its reflection an image goes on for ever, and there B is its own transpose. What
-    is left to do at the border: an edge pixel is its own mirror image and stands once where every
-    other pixel stands twice; hence twice its (u, v) before, half its value after.
+
+def sobel(x: Array, axes: int, size: int) -> tuple[Array, ...]:
+    """Components of grad x over 2^_halvings, and of each pixel the sum of the absolute values of the corners around."""
+    return _sobel_map(x, axes=axes, size=size)
+
+
+def _rounding(around: Array) -> Array:
+    """Bound of a Sobel vector's rounding error, squared, from the corners around its pixel (SPEC 7.1).
+
+    It is 16 eps gain times the mean of their absolute values, each over its own gain, 2^(axes (size - 2)).
     """
-    weight = _border_weight(u)
-    u, v = weight * u, weight * v
-    corners = u[..., :-1, :-1] - u[..., 1:, 1:] + v[..., 1:, :-1] - v[..., :-1, 1:]
-    return _smooth(corners, size, "symmetric") / weight
+    return (8 * eps(around) * around) ** 2
 
 
-def magnitude(x: Array, size: int) -> Array:
-    """Length of (u, v) of each pixel, shape (*batch, H, W)."""
-    return _length(*_sobel(x, size))
-
-
-def _rounding(x: Array, size: int) -> Array:
-    """Bound of a length's squared rounding error, from the mean square of the image (SPEC 7.1)."""
-    mean_square = jnp.sum(x**2, SPATIAL) / (x.shape[-2] * x.shape[-1])
-    return 128 * (float(jnp.finfo(x.dtype).eps) * gain(size)) ** 2 * mean_square[..., None, None]
-
-
-def _distance_and_direction_to(x: Array, target: Array, size: int) -> tuple[Array, Array]:
-    """The direction is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|."""
-    u, v = _sobel(x, size)
-    difference = _length(u, v) - target
-    ratio = difference * inverse_length(u**2 + v**2, _rounding(x, size))
-    return norm(difference**2), _sobel_transposed(ratio * u, ratio * v, size)
-
-
-@with_gradient(_distance_and_direction_to, symmetric=False)
-def magnitude_distance_to(x: Array, target: Array, size: int) -> Array:
-    """magnitude_distance(x, y), given magnitude(y)."""
-    return norm((magnitude(x, size) - target) ** 2)
-
-
-@with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
-def magnitude_distance(x: Array, y: Array, size: int) -> Array:
-    """|| |grad x| - |grad y| ||_2 / sqrt(2) of each image, |grad| the length of its Sobel vector."""
-    return norm((magnitude(x, size) - magnitude(y, size)) ** 2)
-
-
-def _vector_distance_and_direction(x: Array, y: Array, size: int) -> tuple[Array, Array]:
-    u, v = _sobel(x - y, size)
-    return norm(_length(u, v) ** 2), _sobel_transposed(u, v, size)
-
-
-@with_gradient(_vector_distance_and_direction)
-def vector_distance(x: Array, y: Array, size: int) -> Array:
-    """|| grad x - grad y ||_2 / sqrt(2) of each image: Sobel is linear, so that of x - y."""
-    return norm(vector_map(x, y, size) ** 2)
-
-
-def magnitude_map(x: Array, y: Array, size: int) -> Array:
-    """(|grad x| - |grad y|) / sqrt(2), shape (*batch, H, W)."""
-    return magnitude(x, size) - magnitude(y, size)
-
-
-def vector_map(x: Array, y: Array, size: int) -> Array:
-    """|grad (x - y)| / sqrt(2), shape (*batch, H, W)."""
-    return magnitude(x - y, size)
+def _rounding_of_difference(around_x: Array, around_y: Array) -> Array:
+    """Bound of the rounding error of a difference of lengths, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
+    return 2 * (_rounding(around_x) + _rounding(around_y))

@@ -1,6 +1,6 @@
-"""rfft2 and irfft2 over the last two axes that leave each image of a batch on the device where it lies.
+"""The real FFT over all spatial axes, and its transpose, that leave each image on the device where it lies.
 
-Before an FFT XLA gathers a sharded batch onto every device; these two say how to split it.
+Before an FFT XLA gathers a batch that is sharded over devices; `_image_by_image` says how to split it.
 """
 
 import functools
@@ -8,60 +8,76 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-
-def rfft2(x: Array) -> Array:
-    """Half spectrum of real images, shape (*batch, H, W // 2 + 1)."""
-    return _image_by_image(lax.FftType.RFFT, x.shape[-2:])(x)
+from blursim_jax._linear import transposes
 
 
-def irfft2(half: Array, shape: tuple[int, ...]) -> Array:
-    """Real images of shape (H, W) from their half spectra; without the factor 1 / (H W)."""
-    return _image_by_image(lax.FftType.IRFFT, shape)(half) * math.prod(shape)
+def indices(x: Array, axis: int) -> Array:
+    """0, 1, 2, ... along one axis of x, counted from its end, of length 1 along the others."""
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    return lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
 
 
-@functools.cache
+def multiplicity(half: Array, width: int) -> Array:
+    """How many columns of a spectrum one of its half stands for: 2, but those with no mirror image 1; broadcasts."""
+    column = indices(half, -1)
+    return jnp.where((column == 0) | (2 * column == width), 1, 2).astype(half.dtype)
+
+
+def _rfftn(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    half = _image_by_image(lax.FftType.RFFT, shape)(x)
+    return half.real, half.imag
+
+
+def _rfftn_transposed(real: Array, imag: Array, *, shape: tuple[int, ...]) -> tuple[Array]:
+    # The inverse counts a column as often as its multiplicity, and divides by the number of pixels.
+    weight = math.prod(shape) / multiplicity(real, shape[-1])
+    return (_image_by_image(lax.FftType.IRFFT, shape)(lax.complex(weight * real, weight * imag)),)
+
+
+_rfftn_map, _ = transposes(_rfftn, _rfftn_transposed)
+
+
+def rfftn(x: Array, axes: int) -> tuple[Array, ...]:
+    """Real and imaginary parts of the half spectrum, unnormalised, over the last axes of x."""
+    return _rfftn_map(x, shape=x.shape[-axes:])
+
+
+def _whole(x: Array, kind: lax.FftType, shape: tuple[int, ...]) -> Array:
+    """The FFT of whole images. XLA's go over three axes at most; what is left goes over the others as complex."""
+    others = range(x.ndim - len(shape), x.ndim - 3)
+    if kind == lax.FftType.RFFT:
+        x = lax.fft(x, kind, shape[-3:])
+    for axis in others:
+        last = jnp.moveaxis(x, axis, -1)
+        fft = lax.FftType.FFT if kind == lax.FftType.RFFT else lax.FftType.IFFT
+        x = jnp.moveaxis(lax.fft(last, fft, last.shape[-1:]), -1, axis)
+    return x if kind == lax.FftType.RFFT else lax.fft(x, kind, shape[-3:])
+
+
+@functools.lru_cache(maxsize=128)
 def _image_by_image(kind: lax.FftType, shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    def whole(x: Array) -> Array:
-        return lax.fft(x, kind, shape)
+    """The FFT of a batch, each image on the device where it lies."""
+    axes = len(shape)
+    whole = functools.partial(_whole, kind=kind, shape=shape)
 
     def whole_images(mesh: Any, operands: Any, result: Any) -> NamedSharding:
         sharding = operands[0].sharding
-        batch = sharding.spec[: len(operands[0].shape) - 2]
-        return NamedSharding(sharding.mesh, PartitionSpec(*batch, None, None))
+        batch = sharding.spec[: len(operands[0].shape) - axes]
+        return NamedSharding(sharding.mesh, PartitionSpec(*batch, *(None for _ in shape)))
 
     def partition(mesh: Any, operands: Any, result: Any) -> tuple[Any, ...]:
         sharding = whole_images(mesh, operands, result)
         return mesh, whole, sharding, (sharding,)
 
-    split = custom_partitioning(whole)
+    split = custom_partitioning(lambda x: whole(x))
+    before, after = (" ".join(f"{name}{axis}" for axis in range(axes)) for name in "ij")
     split.def_partition(
-        infer_sharding_from_operands=whole_images,
-        partition=partition,
-        sharding_rule="... h w -> ... i j",
-        need_replication_factors=("h", "w", "i", "j"),
+        infer_sharding_from_operands=whole_images, partition=partition, sharding_rule=f"... {before} -> ... {after}"
     )
-
-    # It has no rule of its own under vmap and for derivatives: leading axes, and the FFT that XLA knows.
-    @custom_vmap
-    def batched(x: Array) -> Array:
-        return split(x)
-
-    @batched.def_vmap
-    def _(size: int, in_batched: list[bool], x: Array) -> tuple[Array, bool]:
-        return batched(x), True
-
-    @jax.custom_jvp
-    def differentiable(x: Array) -> Array:
-        return batched(x)
-
-    @differentiable.defjvp
-    def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Array, Array]:
-        return differentiable(*primals), whole(*tangents)
-
-    return differentiable
+    return split

@@ -1,99 +1,83 @@
-"""The general term: how far apart the spectra of two images are (SPEC 3)."""
+"""The general term: how far apart the spectra of two images are (SPEC 3).
+
+G = M_p(|X| - |Y|) / sqrt(N), or M_p(|X - Y|) / sqrt(N), over all N frequencies. The last `axes` axes are spatial.
+A real image's spectrum is kept as its half, of which rfftn leaves the mirror image out.
+"""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from blursim_jax._distance import SPATIAL, indices, inverse_length, norm, root, with_gradient
-from blursim_jax._fft import irfft2, rfft2
-
-
-def _is_dc(magnitude: Array) -> Array:
-    """True at row 0, column 0; broadcasts to a spectrum."""
-    return (indices(magnitude, -2) == 0) & (indices(magnitude, -1) == 0)
+from blursim_jax._fft import indices, multiplicity, rfftn
+from blursim_jax._norm import Bound, eps, length, mean, norm, root, sum_of_squares
 
 
-def _squares(spectrum: Array) -> Array:
-    """|X|^2."""
-    return spectrum.real**2 + spectrum.imag**2
+def general(x: Array, y: Array, magnitude_of_y: Array | None, axes: int, spectrum: str, p: int) -> Array:
+    """G of each image; magnitude_of_y, if it is known, is used in the place of y."""
+    shape = x.shape[-axes:]
+    if spectrum == "complex" and p == 2:
+        # By Parseval's theorem, without an FFT (SPEC 3.4).
+        return root(mean((x - y) ** 2, axes))
+    difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
+    return norm(difference, p, lambda half: _sum(half, shape) / math.prod(shape), negligible) / math.sqrt(math.prod(shape))
 
 
-def _length(spectrum: Array) -> Array:
-    """|X|, but at DC, where X is real, X itself with its sign (SPEC 3.3)."""
-    absolute = root(_squares(spectrum))
-    return jnp.where(_is_dc(absolute), spectrum.real, absolute)
+def spectral_difference(
+    x: Array, y: Array, magnitude_of_y: Array | None, axes: int, spectrum: str
+) -> tuple[Sequence[Array], Bound]:
+    """d_s by its components, and the bound of its rounding error."""
+    shape = x.shape[-axes:]
+    if spectrum == "complex":
+        difference = rfftn(x - y, axes)
+        return difference, partial(_rounding, *difference, shape=shape)
+    X = magnitude(x, axes)
+    Y = magnitude(y, axes) if magnitude_of_y is None else magnitude_of_y
+    return [X - Y], partial(_rounding_of_difference, X, Y, shape=shape)
 
 
-def _energy(columns: Array, width: int) -> Array:
-    """Sum of squares over a whole spectrum, from those over the columns of its half."""
-    column = indices(columns, -1)
-    # Of a real image's spectrum rfft2 leaves out the mirror image of every column but these.
-    alone = (column == 0) | (2 * column == width)
-    return jnp.sum(jnp.where(alone, columns, 2 * columns), -1)
+def magnitude(x: Array, axes: int) -> Array:
+    """|X|, but at DC, where X is real, X with its sign (SPEC 3.3)."""
+    X = rfftn(x, axes)
+    absolute = length(X, partial(_rounding, *X, shape=x.shape[-axes:]))
+    return jnp.where(_is_dc(absolute, axes), X[0], absolute)
 
 
-def _norm(squares: Array, width: int) -> Array:
-    """Euclidean norm of a whole spectrum, from the squares of its half."""
-    return root(_energy(jnp.sum(squares, -2), width))
+def spectrum_map(x: Array, y: Array, axes: int, spectrum: str) -> Array:
+    """d_s, or its length where it is complex, over the whole spectrum with DC in the centre (SPEC 11)."""
+    difference, negligible = spectral_difference(x, y, None, axes, spectrum)
+    half = difference[0] if spectrum == "magnitude" else length(difference, negligible)
+    spatial = range(half.ndim - axes, half.ndim)
+    # The column at -q is that at q mirrored in all other axes; q = 0 and, of an even width, q = W / 2 are not repeated.
+    mirror = jnp.flip(half[..., 1 : (x.shape[-1] + 1) // 2], spatial)
+    mirror = jnp.roll(mirror, (1,) * (axes - 1), spatial[:-1])
+    return jnp.fft.fftshift(jnp.concatenate([half, mirror], -1), spatial)
 
 
-def magnitude(x: Array) -> Array:
-    """The half spectrum of magnitudes that magnitude_distance compares, shape (*batch, H, W // 2 + 1)."""
-    return _length(rfft2(x))
+def _is_dc(half: Array, axes: int) -> Array:
+    """True at frequency 0, False elsewhere; broadcasts to a half spectrum."""
+    return sum(indices(half, axis) for axis in range(-axes, 0)) == 0
 
 
-def _rounding(squares: Array, width: int) -> Array:
-    """Bound of an FFT's squared rounding error, from the energy in its row, column and image (SPEC 7.1)."""
-    rows, columns = 2 * jnp.sum(squares, -1, keepdims=True), jnp.sum(squares, -2, keepdims=True)
-    image = _energy(columns, width)[..., None] / (squares.shape[-2] * width)
-    energy = jnp.maximum(jnp.maximum(rows, 16 * image), columns)
-    return (8 * float(jnp.finfo(squares.dtype).eps)) ** 2 * energy
+def _sum(half: Array, shape: Sequence[int]) -> Array:
+    """Sum over a whole spectrum of what is the same in its two halves."""
+    columns = jnp.sum(half, range(-len(shape), -1))
+    return jnp.sum(multiplicity(columns, shape[-1]) * columns, -1)
 
 
-def _distance_and_direction_to(x: Array, target: Array) -> tuple[Array, Array]:
-    """The direction is irfft2((|X| - |Y|) X / |X|): rfft2 backwards, halves and all."""
-    X = rfft2(x)
-    squares = _squares(X)
-    difference = _length(X) - target
-    ratio = difference * inverse_length(squares, _rounding(squares, x.shape[-1]))
-    scaled = lax.complex(jnp.where(_is_dc(ratio), difference, ratio * X.real), ratio * X.imag)
-    return _norm(difference**2, x.shape[-1]), irfft2(scaled, x.shape[-2:])
+def _rounding(*spectrum: Array, shape: Sequence[int]) -> Array:
+    """Bound of an FFT's rounding error, squared, from the energy in a bin's lines and in the image (SPEC 7.1)."""
+    squares = sum_of_squares(spectrum)
+    image = _sum(squares, shape) / math.prod(shape)
+    energy = 16 * image.reshape(*image.shape, *(1 for _ in shape))
+    for axis in range(-len(shape), 0):
+        # Along the last axis half of a line stands for all of it.
+        energy = jnp.maximum(energy, (2 if axis == -1 else 1) * jnp.sum(squares, axis, keepdims=True))
+    return (8 * eps(squares)) ** 2 * energy
 
 
-@with_gradient(_distance_and_direction_to, symmetric=False)
-def magnitude_distance_to(x: Array, target: Array) -> Array:
-    """magnitude_distance(x, y), given magnitude(y)."""
-    return _norm((magnitude(x) - target) ** 2, x.shape[-1])
-
-
-@with_gradient(lambda x, y: _distance_and_direction_to(x, magnitude(y)))
-def magnitude_distance(x: Array, y: Array) -> Array:
-    """|| |X| - |Y| ||_2 of each image over its (H, W) bins, DC with its sign."""
-    return _norm((magnitude(x) - magnitude(y)) ** 2, x.shape[-1])
-
-
-def _complex_distance_and_direction(x: Array, y: Array) -> tuple[Array, Array]:
-    difference = x - y
-    return norm(difference**2) * _root_area(x), difference * _root_area(x) ** 2
-
-
-@with_gradient(_complex_distance_and_direction)
-def complex_distance(x: Array, y: Array) -> Array:
-    """||X - Y||_2 of each image: by Parseval sqrt(H W) ||x - y||_2, without an FFT."""
-    return norm((x - y) ** 2) * _root_area(x)
-
-
-def _root_area(x: Array) -> float:
-    return math.sqrt(x.shape[-2] * x.shape[-1])
-
-
-def magnitude_map(x: Array, y: Array) -> Array:
-    """|X| - |Y| with DC in the centre, shape (*batch, H, W)."""
-    X, Y = (jnp.fft.fft2(image) for image in (x, y))
-    return jnp.fft.fftshift(_length(X) - _length(Y), SPATIAL)
-
-
-def complex_map(x: Array, y: Array) -> Array:
-    """|X - Y| with DC in the centre, shape (*batch, H, W)."""
-    return jnp.fft.fftshift(jnp.abs(jnp.fft.fft2(x - y)), SPATIAL)
+def _rounding_of_difference(X: Array, Y: Array, *, shape: Sequence[int]) -> Array:
+    """Bound of the rounding error of X - Y, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
+    return 2 * (_rounding(X, shape=shape) + _rounding(Y, shape=shape))

@@ -1,13 +1,19 @@
-"""The public functions: BlurSim, its two terms, and the maps that these measure."""
+"""The public functions: BlurSim, its two terms, what these see of two images, and prepared targets."""
 
-import math
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from numbers import Real
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node, tree_map
+from torch.utils.data._utils.collate import default_collate_fn_map
 
-from blursim_torch import _checks, _edges, _spectral
+from blursim_torch import _checks
+from blursim_torch._edges import edge_map, specific
+from blursim_torch._edges import magnitude as edge_magnitude
+from blursim_torch._spectral import general, magnitude, spectrum_map
 
 
 class Terms(NamedTuple):
@@ -24,13 +30,43 @@ class Maps(NamedTuple):
     edges: Tensor
 
 
-class Target(NamedTuple):
-    """What `prepare` keeps of a fixed image, to be given to `blursim` in the place of y."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """What `prepare` keeps of a fixed image, to be given to `blursim` in the place of y: a pytree.
+
+    Its tensors have their axes where the image has them, so what indexes, slices, maps or moves batch axes does so with
+    all three alike: `target[:4]`, `target.to("cuda")`, torch.func.vmap, a DataLoader's batches. Along the last spatial
+    axis, W long in `image`, `spectrum` has W // 2 + 1 entries and `edges` 2 W, the magnitudes and what bounds their
+    rounding errors.
+    """
 
     image: Tensor
     spectrum: Tensor | None
     edges: Tensor | None
     options: tuple[tuple[int, ...], str, str, int]
+
+    def to(self, *args: Any, **kwargs: Any) -> "Target":
+        """As torch.Tensor.to, e.g. to another device."""
+        return tree_map(lambda tensor: tensor.to(*args, **kwargs), self)
+
+    def __getitem__(self, index: Any) -> "Target":
+        """The target of image[index], an index into the batch axes before the spatial ones."""
+        return tree_map(lambda tensor: tensor[index], self)
+
+
+def _flatten(target: Target) -> tuple[list[Any], Any]:
+    return [target.image, target.spectrum, target.edges], target.options
+
+
+def _collate(targets: Sequence[Target], *, collate_fn_map: Any = None) -> Target:
+    """The batch that a DataLoader makes of them."""
+    return tree_map(lambda *tensors: torch.stack(tensors), *targets)
+
+
+# What torch.func and torch.export, torch.load with weights_only=True, and DataLoader ask of a type.
+register_pytree_node(Target, _flatten, lambda tensors, options: Target(*tensors, options))
+torch.serialization.add_safe_globals([Target])
+default_collate_fn_map[Target] = _collate
 
 
 def blursim(
@@ -41,37 +77,43 @@ def blursim(
     axes: Sequence[int] = (-2, -1),
     spectrum: Literal["magnitude", "complex"] = "magnitude",
     edges: Literal["magnitude", "vector"] = "magnitude",
-    normalization: Literal["area", "rms"] = "area",
+    p: Literal[1, 2] = 2,
+    normalization: Literal["area", "gain"] = "area",
     sobel_size: int = 5,
     mask: Tensor | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Tensor:
     r"""BlurSim loss between images; 0 when x equals y.
 
-    .. math:: (1 - \alpha) \, \frac{\||X| - |Y|\|_2}{H W}
-        + \alpha \, \frac{\||\nabla x| - |\nabla y|\|_2}{H W}
+    .. math:: (1 - \alpha) \, \frac{M_p(|X| - |Y|)}{\sqrt N} + \alpha \, \frac{M_p(|\nabla x| - |\nabla y|)}{\sqrt N}
 
-    per image, X and Y the DFTs, nabla the Sobel gradient; then the reduction over the images.
-    Symmetric in x and y. Differentiable in x, y, alpha and mask, to any order; where a magnitude
-    or a norm is zero its gradient is taken as zero (SPEC 7), so gradients of finite images are finite.
+    per image, then the reduction over the images. X and Y are the DFTs, nabla is the Sobel gradient, N the number of
+    pixels; :math:`M_2` is the root mean square, :math:`M_1` the mean of the absolute values.
+    Symmetric in x and y. Differentiable in x, y, alpha and mask, to any order; where a magnitude, a difference or a
+    norm is zero its gradient is taken as zero (SPEC 7), so gradients of finite images are finite. A NaN or infinity
+    that counts makes the loss of its image NaN or infinite, and that of no other.
 
     Args:
-        x: float images, shape (\*batch, H, W) or as `axes` says; any range, commonly [0, 1].
+        x: float images, shape (\*batch, H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
             float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
         y: float images, the shape of x. Its dtype may differ; the wider one counts. Or a `Target`,
             prepared from such with the same options; then y is a constant.
-        alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that
-            broadcasts to the batch shape, one weight per image. Changing a tensor never recompiles.
-        axes: the two spatial axes. Channels last is (-3, -2).
+        alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that broadcasts to the
+            batch shape, one weight per image. Of NCHW images (N, 1) is a weight per picture, (C,) one per channel.
+            Changing a tensor never recompiles; the numbers 0 and 1 compute one term only.
+        axes: the spatial axes, as in numpy.fft. NCHW is (-2, -1), the default; NHWC (-3, -2);
+            signals are (-1,), volumes NCDHW (-3, -2, -1), NDHWC (-4, -3, -2).
         spectrum: "magnitude" compares \|X| with \|Y| (blind to shifts; DC keeps its sign),
-            "complex" X with Y (by Parseval the RMSE).
+            "complex" X with Y (with p=2 by Parseval the RMSE).
         edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign),
             "vector" the vectors.
-        normalization: "area" divides both norms by H W, as published; "rms" makes the specific
-            term a root mean square too, in intensity per pixel, so that alpha means the same at every size.
-        sobel_size: side k of the Sobel kernel, odd, >= 3. Images need at least (k + 1) / 2 pixels a side.
-        mask: bool, or float in [0, 1], broadcastable to x: the loss of y + mask (x - y) against y.
-            Where it is 0, x does not count; y must be finite everywhere.
+        p: 2 takes root mean squares of the differences, as published, 1 means of their absolute values.
+        normalization: "area" divides both terms by sqrt(N), as published; "gain" divides the specific one by the
+            kernel's gain instead: then it is in intensity per pixel, and alpha means the same at every size.
+        sobel_size: side k of the Sobel kernel, odd, >= 3. Images need at least max(k, 5) pixels along each axis.
+        mask: bool, or float in [0, 1] (which is not checked), broadcastable to x: the loss of y + mask (x - y) against
+            y. Where it is 0, x does not count; y must be finite everywhere. Of NCHW images (N, 1, H, W) is a mask per
+            picture.
         reduction: "mean" or "sum" over all images, or "none": one loss per image.
 
     Returns:
@@ -96,21 +138,12 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    general, specific = blursim_terms(
-        x,
-        y,
-        axes=axes,
-        spectrum=spectrum,
-        edges=edges,
-        normalization=normalization,
-        sobel_size=sobel_size,
-        mask=mask,
-        reduction="none",
-    )
-    _checks.check_words(reduction=reduction)
-    _checks.check_alpha(alpha, general.shape)
-    alpha = alpha.to(general.dtype) if isinstance(alpha, Tensor) else float(alpha)
-    return _reduce((1 - alpha) * general + alpha * specific, reduction)
+    options = _Options(axes, spectrum, edges, sobel_size, p, normalization, reduction)
+    x, y, mask, options = _accepted(x, y, mask, options)
+    _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
+    # The number 0 or 1 is known before anything is computed, and one term is enough.
+    only = int(alpha) if isinstance(alpha, Real) and alpha in (0, 1) else None
+    return _blursim(x, y, alpha, mask, options._replace(only=only))
 
 
 def blursim_terms(
@@ -120,7 +153,8 @@ def blursim_terms(
     axes: Sequence[int] = (-2, -1),
     spectrum: Literal["magnitude", "complex"] = "magnitude",
     edges: Literal["magnitude", "vector"] = "magnitude",
-    normalization: Literal["area", "rms"] = "area",
+    p: Literal[1, 2] = 2,
+    normalization: Literal["area", "gain"] = "area",
     sobel_size: int = 5,
     mask: Tensor | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
@@ -129,41 +163,18 @@ def blursim_terms(
 
     Returns:
         Terms(general, specific): the norms that `blursim` weighs by 1 - alpha and alpha, each
-        reduced, or with reduction="none" of the batch shape.
+        reduced, or with reduction="none" of the batch shape. Compiled, one that is not used costs nothing.
 
     Example:
         >>> import torch
         >>> from blursim_torch import blursim_terms
-        >>> x, y = torch.rand(2, 8, 3, 64, 64)
-        >>> terms = blursim_terms(x, y, reduction="none")
+        >>> x, y = torch.rand(2, 8, 64, 64, 3)
+        >>> terms = blursim_terms(x, y, axes=(-3, -2), reduction="none")
         >>> terms.general.shape, terms.specific.shape
         (torch.Size([8, 3]), torch.Size([8, 3]))
     """
-    _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
-    target = y if isinstance(y, Target) else None
-    image = y.image if isinstance(y, Target) else y
-    _checks.check_images(x, image, axes, sobel_size)
-    if target:
-        _checks.check_target(x, target, (tuple(axes), spectrum, edges, sobel_size))
-    x, image = _compared(x, image, mask, axes)
-
-    if spectrum == "complex":
-        general = _spectral.complex_distance(x, image)
-    elif target:
-        general = _spectral.magnitude_distance_to(x, target.spectrum)
-    else:
-        general = _spectral.magnitude_distance(x, image)
-
-    if edges == "vector":
-        specific = _edges.vector_distance(x, image, sobel_size)
-    elif target:
-        specific = _edges.magnitude_distance_to(x, target.edges, sobel_size)
-    else:
-        specific = _edges.magnitude_distance(x, image, sobel_size)
-
-    area = x.shape[-2] * x.shape[-1]
-    divisor = area if normalization == "area" else _edges.gain(sobel_size) * area**0.5
-    return Terms(_reduce(general / area, reduction), _reduce(specific * (math.sqrt(2) / divisor), reduction))
+    options = _Options(axes, spectrum, edges, sobel_size, p, normalization, reduction)
+    return _blursim_terms(*_accepted(x, y, mask, options))
 
 
 def prepare(
@@ -177,8 +188,8 @@ def prepare(
     """A fixed y with its magnitudes computed once, for many calls of `blursim`; arguments are those of `blursim`.
 
     Returns:
-        A Target, accepted as y by `blursim` and `blursim_terms` with the same options. The loss and
-        its gradient for x are those of y itself; no gradient flows to y.
+        A Target, accepted as y by `blursim` and `blursim_terms` with the same options and any p, normalization and
+        alpha. The loss and its gradient for x are those of y itself; no gradient flows to y.
 
     Raises:
         TypeError, ValueError: as `blursim`. Calls with a Target also raise ValueError where their
@@ -191,15 +202,9 @@ def prepare(
         >>> target = prepare(y)
         >>> loss = blursim(x, target, alpha=0.8)
     """
-    _checks.check_words(spectrum=spectrum, edges=edges)
-    _checks.check_images(y, y, axes, sobel_size)
-    y, _ = _compared(y.detach(), y.detach(), None, axes)
-    return Target(
-        torch.movedim(y, (-2, -1), tuple(axes)),
-        _spectral.magnitude(y) if spectrum == "magnitude" else None,
-        _edges.magnitude(y, sobel_size) if edges == "magnitude" else None,
-        (tuple(axes), spectrum, edges, sobel_size),
-    )
+    y, _, _, options = _accepted(y, y, None, _Options(axes, spectrum, edges, sobel_size))
+    # A copy: y could change later.
+    return _prepare(y.detach().clone(), options)
 
 
 def difference_maps(
@@ -216,7 +221,7 @@ def difference_maps(
     Returns:
         Maps(spectrum, edges), each real and of the shape of x. In the "magnitude" modes the signed
         differences of the magnitudes, else the lengths of the differences. `spectrum` has DC in the
-        centre. Their 2-norms over an image, divided by H W, are the terms of normalization="area".
+        centre. M_p of each over an image, divided by sqrt(N), is its term with normalization="area".
 
     Example:
         >>> import torch
@@ -226,28 +231,112 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         (torch.Size([48, 64]), torch.Size([48, 64]))
     """
-    _checks.check_words(spectrum=spectrum, edges=edges)
-    _checks.check_images(x, y, axes, sobel_size)
-    x, y = _compared(x, y, None, axes)
-    spectral = _spectral.magnitude_map(x, y) if spectrum == "magnitude" else _spectral.complex_map(x, y)
-    edge = _edges.magnitude_map(x, y, sobel_size) if edges == "magnitude" else _edges.vector_map(x, y, sobel_size)
-    edge = math.sqrt(2) * edge
-    return Maps(torch.movedim(spectral, (-2, -1), tuple(axes)), torch.movedim(edge, (-2, -1), tuple(axes)))
+    x, y, _, options = _accepted(x, y, None, _Options(axes, spectrum, edges, sobel_size))
+    return _difference_maps(x, y, options)
 
 
-def _compared(x: Tensor, y: Tensor, mask: Tensor | None, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The two images to compare: in the dtype of the computation, masked, spatial axes last."""
+class _Options(NamedTuple):
+    """What is known when the computation is compiled; axes are counted from the end."""
+
+    axes: tuple[int, ...]
+    spectrum: str
+    edges: str
+    sobel_size: int
+    p: int = 2
+    normalization: str = "area"
+    reduction: str = "none"
+    only: int | None = None
+
+
+def _blursim(x: Tensor, y: Any, alpha: float | Tensor, mask: Tensor | None, options: _Options) -> Tensor:
+    """(1 - alpha) G + alpha E, or one of them only (SPEC 2.1)."""
+    x, y, spectrum_of_y, edges_of_y = _compared(x, y, mask, options.axes)
+    if options.only == 1:
+        return _reduced(_specific(x, y, edges_of_y, options), options)
+    G = _general(x, y, spectrum_of_y, options)
+    if options.only == 0:
+        return _reduced(G, options)
+    E = _specific(x, y, edges_of_y, options)
+    alpha = alpha.to(G.dtype) if isinstance(alpha, Tensor) else float(alpha)
+    return _reduced((1 - alpha) * G + alpha * E, options)
+
+
+def _blursim_terms(x: Tensor, y: Any, mask: Tensor | None, options: _Options) -> Terms:
+    """G and E (SPEC 2.5)."""
+    x, y, spectrum_of_y, edges_of_y = _compared(x, y, mask, options.axes)
+    G, E = _general(x, y, spectrum_of_y, options), _specific(x, y, edges_of_y, options)
+    return Terms(_reduced(G, options), _reduced(E, options))
+
+
+def _prepare(y: Tensor, options: _Options) -> Target:
+    """What does not depend on x (SPEC 13.1)."""
+    axes, spectrum, edges, size, *_ = options
+    _, y, _, _ = _compared(y, y, None, axes)
+    return Target(
+        _as_given(y, axes),
+        _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
+        _as_given(torch.cat(edge_magnitude(y, len(axes), size), -1), axes) if edges == "magnitude" else None,
+        (axes, spectrum, edges, size),
+    )
+
+
+def _difference_maps(x: Tensor, y: Tensor, options: _Options) -> Maps:
+    """d_s and d_e (SPEC 11)."""
+    axes, spectrum, edges, size, *_ = options
+    x, y, _, _ = _compared(x, y, None, axes)
+    maps = spectrum_map(x, y, len(axes), spectrum), edge_map(x, y, len(axes), edges, size)
+    return Maps(*(_as_given(of, axes) for of in maps))
+
+
+def _accepted(x: Any, y: Any, mask: Any, options: _Options) -> tuple[Tensor, Any, Tensor | None, _Options]:
+    """The arguments that all functions share: checked, axes counted from the end."""
+    words = ("spectrum", "edges", "normalization", "reduction")
+    _checks.check_words(**{word: getattr(options, word) for word in words})
+    _checks.check_p(options.p)
+    _checks.check_images(x, y.image if isinstance(y, Target) else y, options.axes, options.sobel_size)
+    _checks.check_mask(mask, x.shape)
+    axes = tuple(int(axis) % x.ndim - x.ndim for axis in options.axes)
+    options = options._replace(axes=axes, p=int(options.p), sobel_size=int(options.sobel_size))
+    if isinstance(y, Target):
+        _checks.check_target(x, y, options[:4])
+    return x, y, mask, options
+
+
+def _compared(
+    x: Tensor, y: Any, mask: Tensor | None, axes: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The images to compare, in the dtype of the computation, masked, spatial axes last; and what is known of y."""
+    last = tuple(range(-len(axes), 0))
+    known: list[Tensor | None] = [None, None]
+    if isinstance(y, Target):
+        known = [None if of is None else of.detach().movedim(axes, last) for of in (y.spectrum, y.edges)]
+        y = y.image.detach()
     dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
     x, y = x.to(dtype), y.to(dtype)
     if mask is not None:
-        _checks.check_mask(mask, x.shape)
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = torch.where(mask.bool(), x, y)
         x = inside if mask.dtype == torch.bool else y + mask.to(dtype) * (inside - y)
-    return torch.movedim(x, tuple(axes), (-2, -1)), torch.movedim(y, tuple(axes), (-2, -1))
+    # Of one order in memory, so that equal images are computed, and rounded, alike.
+    x, y = (image.movedim(axes, last).contiguous() for image in (x, y))
+    return x, y, *known
 
 
-def _reduce(losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
+def _as_given(image: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The spatial axes back where they came from."""
+    return image.movedim(tuple(range(-len(axes), 0)), axes)
+
+
+def _general(x: Tensor, y: Tensor, spectrum_of_y: Tensor | None, options: _Options) -> Tensor:
+    return general(x, y, spectrum_of_y, len(options.axes), options.spectrum, options.p)
+
+
+def _specific(x: Tensor, y: Tensor, edges_of_y: Tensor | None, options: _Options) -> Tensor:
+    axes, _, edges, size, p, normalization, *_ = options
+    return specific(x, y, edges_of_y, len(axes), edges, p, normalization, size)
+
+
+def _reduced(losses: Tensor, options: _Options) -> Tensor:
+    if options.reduction == "mean":
         return losses.mean()
-    return losses.sum() if reduction == "sum" else losses
+    return losses.sum() if options.reduction == "sum" else losses

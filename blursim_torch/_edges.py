@@ -1,131 +1,165 @@
 """The specific term: how far apart the Sobel edges of two images are (SPEC 4).
 
-A k x k Sobel pair is the binomial smoothing B = (1+z)^(k-2) along both axes, followed by
-
-    gx = (right - left) smoothed by (1+z) downwards,    gy = (lower - upper) smoothed by (1+z) sideways
-
-of the four smoothed corners of each pixel. Turned by 45 degrees the pair is the two diagonals
-
-    u = lower right - upper left,    v = upper right - lower left,    gx = u + v,    gy = u - v
-
-so that |grad|^2 = gx^2 + gy^2 = 2 (u^2 + v^2): the edges need B and two subtractions. Magnitudes and
-distances below are those of (u, v); times sqrt(2) they are those of the Sobel vectors.
+E = M_p(|grad x| - |grad y|), or M_p(|grad (x - y)|), in the units that are asked for. The last `axes` axes are spatial.
+A Sobel pair of size k is the binomial smoothing (1+z)^(k-2) along every axis, which leaves the corners between the
+pixels, followed for each component by (z-1) along its own axis and (1+z) along the others.
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from blursim_torch._distance import above, norm, over, root, square, times, with_gradient
-from blursim_torch._opaque import opaque
+from blursim_torch._linear import transposes
+from blursim_torch._norm import Bound, eps, length, mean, norm
+
+# Binomial steps that double the numbers; further ones average, so that large kernels don't overflow.
+DOUBLING_STEPS = 7
 
 
-def gain(size: int) -> int:
-    """Response of the Sobel kernel to a slope of one intensity per pixel: 128 for size 5."""
-    return 1 << (2 * size - 3)
+def specific(
+    x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, edges: str, p: int, normalization: str, size: int
+) -> Tensor:
+    """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
+    difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
+    distance = norm(difference, p, partial(mean, axes=axes), negligible)
+    if normalization == "gain":
+        return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
+    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
 
 
-@opaque(lambda x, width, mode: x.new_empty((*x.shape[:-2], x.shape[-2] + 2 * width, x.shape[-1] + 2 * width)))
-def _pad(x: Tensor, width: int, mode: str) -> Tensor:
-    """A border around each image, of its mirror image ("reflect") or its edge pixels ("replicate")."""
-    padded = torch.nn.functional.pad(x.reshape(-1, *x.shape[-2:]), (width,) * 4, mode)
-    return padded.reshape(*x.shape[:-2], *padded.shape[-2:])
+def edge_difference(
+    x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, edges: str, size: int
+) -> tuple[Sequence[Tensor], Bound]:
+    """d_e by its components, over 2^_halvings, and the bound of its rounding error."""
+    if edges == "vector":
+        *difference, around = sobel(x - y, axes, size)
+        return difference, partial(_rounding, around)
+    X, around_x = magnitude(x, axes, size)
+    Y, around_y = magnitude(y, axes, size) if magnitude_of_y is None else magnitude_of_y.chunk(2, -1)
+    return [X - Y], partial(_rounding_of_difference, around_x, around_y)
 
 
-def _binomial(x: Tensor, degree: int) -> Tensor:
-    """(1+z)^degree along both axes, where it fits."""
-    for axis in (x.ndim - 1, x.ndim - 2):
-        for _ in range(degree):
-            x = x.narrow(axis, 0, x.shape[axis] - 1) + x.narrow(axis, 1, x.shape[axis] - 1)
+def magnitude(x: Tensor, axes: int, size: int) -> tuple[Tensor, Tensor]:
+    """|grad x| over 2^_halvings, and the sum of the corners around each pixel, which bounds its rounding error."""
+    *gradient, around = sobel(x, axes, size)
+    return length(gradient, partial(_rounding, around)), around
+
+
+def edge_map(x: Tensor, y: Tensor, axes: int, edges: str, size: int) -> Tensor:
+    """d_e, or its length where it is a vector (SPEC 11)."""
+    difference, negligible = edge_difference(x, y, None, axes, edges, size)
+    distance = difference[0] if edges == "magnitude" else length(difference, negligible)
+    return _times_two_to(distance, _halvings(axes, size))
+
+
+def gain_exponent(axes: int, size: int) -> int:
+    """log2 of the kernel's response to a slope of one intensity per pixel: 7 for two axes and size 5 (SPEC 5.2)."""
+    return axes * (size - 1) - 1
+
+
+def _halvings(axes: int, size: int) -> int:
+    """How often a pixel of sobel() was halved."""
+    return axes * max(size - 2 - DOUBLING_STEPS, 0)
+
+
+def _times_two_to(x: Tensor, exponent: int) -> Tensor:
+    """x * 2^exponent, in steps that have no overflow of their own: 0 * inf would be NaN."""
+    while exponent:
+        step = max(-64, min(exponent, 64))
+        x, exponent = x * 2.0**step, exponent - step
     return x
 
 
-def _sobel(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """(u, v) of each pixel."""
-    corners = _binomial(_pad(x, size // 2, "reflect"), size - 2)
-    u = corners[..., 1:, 1:] - corners[..., :-1, :-1]
-    v = corners[..., :-1, 1:] - corners[..., 1:, :-1]
-    return u, v
+def _smooth(x: Tensor, axes: int, size: int, mode: str) -> Tensor:
+    """Corners of x, mirrored at its edge pixels (mode "reflect") or, itself of corners, beyond them ("symmetric")."""
+    for axis in range(x.ndim - axes, x.ndim):
+        x = _mirrored(x, axis, size // 2, mode)
+        for step in range(size - 2):
+            x = x if step < DOUBLING_STEPS else x * 0.5
+            x = _lower(x, axis) + _upper(x, axis)
+    return x
 
 
-def _length(u: Tensor, v: Tensor) -> Tensor:
-    """sqrt(u^2 + v^2) of each pixel."""
-    return root(torch.addcmul(u.square(), v, v))
+def _mirrored(x: Tensor, axis: int, width: int, mode: str) -> Tensor:
+    """x with a border of this width along axis."""
+    if mode == "symmetric":
+        first, last = x.narrow(axis, 0, width), x.narrow(axis, x.shape[axis] - width, width)
+        return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
+    # As rows of pixels or rows of rows: so padding, which knows three axes at most, mirrors any of any number.
+    rows = x.reshape(-1, *x.shape[axis : axis + 1], *[math.prod(x.shape[axis + 1 :])] * (axis < x.ndim - 1))
+    rows = torch.nn.functional.pad(rows, (0, 0) * (rows.ndim - 2) + (width, width), "reflect")
+    return rows.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
 
 
-def _sobel_transposed(u: Tensor, v: Tensor, size: int) -> Tensor:
-    """Transpose of _sobel, for u and v that mirror like those of an image.
+def _lower(x: Tensor, axis: int) -> Tensor:
+    """Of each pair of neighbours the first."""
+    return x.narrow(axis, 0, x.shape[axis] - 1)
 
-    Seen through its reflection an image goes on for ever, and there B is its own transpose. What
-    is left to do at the border: an edge pixel is its own mirror image and stands once where every
-    other pixel stands twice; hence twice its (u, v) before, half its value after. In between are
-    corners, mirrored beyond the edge pixels; summed once they are pixels, mirrored at them.
+
+def _upper(x: Tensor, axis: int) -> Tensor:
+    """Of each pair of neighbours the second."""
+    return x.narrow(axis, 1, x.shape[axis] - 1)
+
+
+def _component(x: Tensor, axes: int, along: int) -> Tensor:
+    """(z-1) along one spatial axis, (1+z) along the others."""
+    for axis in range(-axes, 0):
+        lower, upper = _lower(x, x.ndim + axis), _upper(x, x.ndim + axis)
+        x = upper - lower if axis == along else upper + lower
+    return x
+
+
+def _sobel(x: Tensor, *, axes: int, size: int) -> tuple[Tensor, ...]:
+    corners = _smooth(x, axes, size, "reflect")
+    around = corners.abs()
+    for axis in range(x.ndim - axes, x.ndim):
+        around = _lower(around, axis) + _upper(around, axis)
+    return *(_component(corners, axes, along) for along in range(-axes, 0)), around
+
+
+def _sobel_transposed(*gradient: Tensor, axes: int, size: int) -> tuple[Tensor]:
+    """Transpose of _sobel.
+
+    Seen through its reflection an image goes on for ever, and there smoothing is its own transpose. What is left to do
+    at the border: an edge pixel is its own mirror image and stands once where every other pixel stands twice; hence
+    twice its gradient before, half its value after. A component across the border is 0 there, as it changes sign.
     """
-    u, v = _border_times(2, u), _border_times(2, v)
-    corners = (u[..., :-1, :-1] - u[..., 1:, 1:]).add_(v[..., 1:, :-1]).sub_(v[..., :-1, 1:])
-    pixels = _binomial(_pad(corners, 1, "replicate"), 1)
-    return _border_times(1 / 2, _binomial(_pad(pixels, size // 2 - 1, "reflect"), size - 3))
+    corners = 0
+    for component, along in zip(gradient, range(-axes, 0), strict=True):
+        component = component.clone()
+        for axis in range(-axes, 0):
+            _border(component, axis).mul_(0 if axis == along else 2)
+        corners = corners - _component(component, axes, along)
+    pixels = _smooth(corners, axes, size, "symmetric")
+    for axis in range(-axes, 0):
+        _border(pixels, axis).mul_(0.5)
+    return (pixels,)
 
 
-def _border_times(factor: float, x: Tensor) -> Tensor:
-    """x with its border multiplied by factor, its corners by factor^2; in its memory, as `times`."""
-    x = x.clone() if torch.is_grad_enabled() else x
-    for axis in (x.ndim - 2, x.ndim - 1):
-        for side in (0, x.shape[axis] - 1):
-            x.select(axis, side).mul_(factor)
-    return x
+def _border(x: Tensor, axis: int) -> Tensor:
+    """The first and the last pixels along an axis, in the memory of x."""
+    return x.movedim(axis, 0)[:: x.shape[axis] - 1]
 
 
-def magnitude(x: Tensor, size: int) -> Tensor:
-    """Length of (u, v) of each pixel, shape (*batch, H, W)."""
-    return _length(*_sobel(x, size))
+_sobel_map, _ = transposes(_sobel, _sobel_transposed, constants=1)
 
 
-def _rounding(x: Tensor, size: int) -> Tensor:
-    """Bound of the rounding error of a length, from the root mean square of the image (SPEC 7.1)."""
-    root_mean_square = norm(x.square()) / math.sqrt(x.shape[-2] * x.shape[-1])
-    return (16 / math.sqrt(2) * torch.finfo(x.dtype).eps * gain(size) * root_mean_square)[..., None, None]
+def sobel(x: Tensor, axes: int, size: int) -> tuple[Tensor, ...]:
+    """Components of grad x over 2^_halvings, and of each pixel the sum of the absolute values of the corners around."""
+    return _sobel_map(x, axes=axes, size=size)
 
 
-def _distance_and_direction_to(x: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The direction is transposed Sobel of (|grad x| - |grad y|) grad x / |grad x|."""
-    u, v = _sobel(x, size)
-    length = _length(u, v)
-    difference = length - target
-    distance, ratio = norm(difference.square()), over(difference, above(length, _rounding(x, size)))
-    return distance, _sobel_transposed(times(u, ratio), times(v, ratio), size)
+def _rounding(around: Tensor) -> Tensor:
+    """Bound of a Sobel vector's rounding error, squared, from the corners around its pixel (SPEC 7.1).
+
+    It is 16 eps gain times the mean of their absolute values, each over its own gain, 2^(axes (size - 2)).
+    """
+    return (8 * eps(around) * around) ** 2
 
 
-@with_gradient(_distance_and_direction_to, symmetric=False)
-def magnitude_distance_to(x: Tensor, target: Tensor, size: int) -> Tensor:
-    """magnitude_distance(x, y), given magnitude(y)."""
-    return norm(square(magnitude(x, size) - target))
-
-
-@with_gradient(lambda x, y, size: _distance_and_direction_to(x, magnitude(y, size), size))
-def magnitude_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|| |grad x| - |grad y| ||_2 / sqrt(2) of each image, |grad| the length of its Sobel vector."""
-    return norm(square(magnitude(x, size) - magnitude(y, size)))
-
-
-def _vector_distance_and_direction(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    u, v = _sobel(x - y, size)
-    return norm(torch.addcmul(u.square(), v, v)), _sobel_transposed(u, v, size)
-
-
-@with_gradient(_vector_distance_and_direction)
-def vector_distance(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|| grad x - grad y ||_2 / sqrt(2) of each image: Sobel is linear, so that of x - y."""
-    u, v = _sobel(x - y, size)
-    return norm(torch.addcmul(u.square(), v, v))
-
-
-def magnitude_map(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """(|grad x| - |grad y|) / sqrt(2), shape (*batch, H, W)."""
-    return magnitude(x, size) - magnitude(y, size)
-
-
-def vector_map(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """|grad (x - y)| / sqrt(2), shape (*batch, H, W)."""
-    return magnitude(x - y, size)
+def _rounding_of_difference(around_x: Tensor, around_y: Tensor) -> Tensor:
+    """Bound of the rounding error of a difference of lengths, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
+    return 2 * (_rounding(around_x) + _rounding(around_y))

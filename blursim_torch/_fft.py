@@ -1,0 +1,32 @@
+"""The real FFT over all spatial axes, and its transpose."""
+
+import torch
+from torch import Tensor
+
+from blursim_torch._linear import transposes
+
+
+def multiplicity(half: Tensor, width: int) -> Tensor:
+    """How many columns of a spectrum one of its half stands for: 2, but those with no mirror image 1; broadcasts."""
+    columns = half.new_full(half.shape[-1:], 2)
+    # The first column, and of an even width the last.
+    columns[:: width // 2 if width % 2 == 0 else half.shape[-1]] = 1
+    return columns
+
+
+def _rfftn(x: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    return torch.view_as_real(torch.fft.rfftn(x, dim=tuple(range(-len(shape), 0)))).unbind(-1)
+
+
+def _rfftn_transposed(real: Tensor, imag: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor]:
+    # The inverse counts a column as often as its multiplicity.
+    half = torch.complex(real, imag) / multiplicity(real, shape[-1])
+    return (torch.fft.irfftn(half, shape, dim=tuple(range(-len(shape), 0)), norm="forward"),)
+
+
+_rfftn_map, _ = transposes(_rfftn, _rfftn_transposed)
+
+
+def rfftn(x: Tensor, axes: int) -> tuple[Tensor, ...]:
+    """Real and imaginary parts of the half spectrum, unnormalised, over the last axes of x."""
+    return _rfftn_map(x, shape=x.shape[-axes:])
