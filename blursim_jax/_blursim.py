@@ -46,7 +46,7 @@ class Target:
     image: Array
     spectrum: Array | None
     edges: Array | None
-    options: tuple[tuple[int, ...], str, str, int]
+    options: tuple[tuple[int, ...], str, str, int, tuple[int, ...]]
 
 
 def blursim(
@@ -261,7 +261,7 @@ def _prepare(y: Array, options: _Options) -> Target:
         _as_given(y, axes),
         _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
         _as_given(jnp.concatenate(edge_magnitude(y, len(axes), size), -1), axes) if edges == "magnitude" else None,
-        (axes, spectrum, edges, size),
+        (axes, spectrum, edges, size, tuple(y.shape[-len(axes) :])),
     )
 
 

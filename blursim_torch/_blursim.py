@@ -43,7 +43,7 @@ class Target:
     image: Tensor
     spectrum: Tensor | None
     edges: Tensor | None
-    options: tuple[tuple[int, ...], str, str, int]
+    options: tuple[tuple[int, ...], str, str, int, tuple[int, ...]]
 
     def to(self, *args: Any, **kwargs: Any) -> "Target":
         """As torch.Tensor.to, e.g. to another device."""
@@ -276,7 +276,7 @@ def _prepare(y: Tensor, options: _Options) -> Target:
         _as_given(y, axes),
         _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
         _as_given(torch.cat(edge_magnitude(y, len(axes), size), -1), axes) if edges == "magnitude" else None,
-        (axes, spectrum, edges, size),
+        (axes, spectrum, edges, size, tuple(y.shape[-len(axes) :])),
     )
 
 

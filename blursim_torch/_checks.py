@@ -80,7 +80,9 @@ def check_images(x: Any, y: Any, axes: Sequence[int], sobel_size: int) -> None:
 
 
 def check_target(x: Any, target: Any, options: tuple[Any, ...]) -> None:
-    for name, now, was in zip(("axes", "spectrum", "edges", "sobel_size"), options, target.options, strict=True):
+    lengths = tuple(x.shape[axis] for axis in options[0])
+    names = ("axes", "spectrum", "edges", "sobel_size", "spatial shape")
+    for name, now, was in zip(names, (*options, lengths), target.options, strict=True):
         if now != was:
             raise ValueError(
                 f"y: expected a target prepared with {name}={now!r}, got {was!r}; prepare it with the same"

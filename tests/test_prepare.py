@@ -37,6 +37,62 @@ def test_target_gives_the_loss_and_gradient_of_its_image(backend, images, rng, o
     np.testing.assert_allclose(backend.run(backend.grad(prepared), x, y, mask), gradient, atol=1e-14, rtol=0)
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_target_does_not_depend_on_p(backend, images, p):
+    """SPEC 13.1: nor does the gradient, in which what p = 1 takes for rounding is that of y itself."""
+    x, y = images
+    for options in OPTIONS:
+        loss = lambda x, y, o=options: backend.blursim(x, y, 0.3, p=p, **o)
+        prepared = lambda x, y, f=loss, o=options: f(x, backend.package.prepare(y, **o))
+        expected, actual = (backend.run(backend.grad(f), x, y) for f in (loss, prepared))
+        np.testing.assert_allclose(actual, expected, atol=1e-14, rtol=0)
+
+
+def sliced(backend, target, index):
+    """The target, of whose arrays each is so indexed."""
+    part = lambda array: None if array is None else array[index]
+    return backend.package.Target(part(target.image), part(target.spectrum), part(target.edges), target.options)
+
+
+def test_slice_of_a_target_is_the_target_of_the_slice(default_backend, rng):
+    """SPEC 13.4"""
+    x, y = (default_backend.array(image.astype(np.float32)) for image in rng.random((2, 4, 9, 8, 3)))
+    options = {"axes": (-3, -2), "reduction": "none"}
+    target = default_backend.package.prepare(y, axes=(-3, -2))
+    for index in (0, slice(1, 3)):
+        part = default_backend.blursim(x[index], sliced(default_backend, target, index), 0.3, **options)
+        whole = default_backend.blursim(x[index], y[index], 0.3, **options)
+        np.testing.assert_allclose(default_backend.number(part), default_backend.number(whole), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"spectrum": "complex"}, {"edges": "vector"}])
+def test_slice_along_other_axes_is_an_error(default_backend, options, rng):
+    """SPEC 13.4: also of a cube, whose axes lengths do not tell apart."""
+    x, y = (default_backend.array(image.astype(np.float32)) for image in rng.random((2, 8, 8, 8, 8)))
+    target = default_backend.package.prepare(y, axes=(-3, -2), **options)
+    for index in ((..., 0), (slice(None), slice(6)), (slice(None), slice(None), slice(6))):
+        with pytest.raises(ValueError, match="y: expected a target"):
+            default_backend.blursim(x[index], sliced(default_backend, target, index), 0.3, axes=(-3, -2), **options)
+
+
+def test_target_has_memory_of_its_own(default_backend, rng):
+    """SPEC 13.2"""
+    y = rng.random((9, 8)).astype(np.float32)
+    given = y if default_backend.name == "jax" else default_backend.arrays.from_numpy(y)
+    target = default_backend.package.prepare(given)
+    before = default_backend.number(target.image).copy()
+    y[:] = 0
+    assert np.array_equal(default_backend.number(target.image), before)
+    assert target == target
+
+
+def test_equal_axes_spelled_differently_are_equal(default_backend, images):
+    """SPEC 1.1, 13.3"""
+    x, y = (default_backend.array(image.astype(np.float32)) for image in images)
+    target = default_backend.package.prepare(y, axes=(1, 2))
+    assert default_backend.blursim(x, target, 0.3, axes=(-3, 2)) == default_backend.blursim(x, target, 0.3, axes=(1, -2))
+
+
 def test_no_gradient_flows_through_a_target(backend, images):
     """SPEC 13.2"""
     x, y = images
