@@ -312,8 +312,16 @@ def _compared(
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = jnp.where(mask.astype(bool), x, y)
         x = inside if mask.dtype == bool else y + mask.astype(dtype) * (inside - y)
-    x, y = (jnp.moveaxis(image, axes, range(-len(axes), 0)) for image in (x, y))
+    x, y = (_uncut(jnp.moveaxis(image, axes, range(-len(axes), 0)), len(axes)) for image in (x, y))
     return x, y, *known
+
+
+def _uncut(image: Array, axes: int) -> Array:
+    """The image with its last axes whole on each device, where the type of an array says that they are not."""
+    spec = jax.typeof(image).sharding.spec
+    if all(of is None for of in spec[len(spec) - axes :]):
+        return image
+    return jax.sharding.reshard(image, jax.sharding.PartitionSpec(*spec[: len(spec) - axes], *[None] * axes))
 
 
 def _as_given(image: Array, axes: tuple[int, ...]) -> Array:
@@ -335,7 +343,8 @@ def _after(G: Array, x: Array) -> Array:
 
     Where G is NaN so is x, and with it the other term, as it must be: NaN counted.
     """
-    return jnp.where(_of_rank(x.ndim, G, -1) >= 0, x, jnp.nan)
+    G = _of_rank(x.ndim, G, -1)
+    return jnp.where(G >= 0, x, G)
 
 
 def _of_rank(rank: int, array: Array, side: int = 0) -> Array:

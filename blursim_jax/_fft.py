@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from blursim_jax._linear import transposes
 
@@ -67,8 +67,10 @@ def _image_by_image(kind: lax.FftType, shape: tuple[int, ...]) -> Callable[[Arra
     axes = len(shape)
     whole = functools.partial(_whole, kind=kind, shape=shape)
 
-    def whole_images(mesh: Any, operands: Any, result: Any) -> NamedSharding:
+    def whole_images(mesh: Any, operands: Any, result: Any) -> Sharding:
         sharding = operands[0].sharding
+        if sharding.is_fully_replicated:
+            return sharding  # Of arrays that are bound to no mesh it names none.
         batch = sharding.spec[: len(operands[0].shape) - axes]
         return NamedSharding(sharding.mesh, PartitionSpec(*batch, *(None for _ in shape)))
 

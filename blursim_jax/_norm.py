@@ -29,9 +29,9 @@ def root(squares: Array, negligible: Array | float = 0.0) -> Array:
 
 
 def _slope(squares: Array, negligible: Array | float) -> Array:
-    """Derivative of root. Selected before the root is taken: 0 times an infinite slope would be NaN."""
+    """Derivative of root. Selected before the root is taken as well: 0 times an infinite slope would be NaN."""
     flat = squares <= jnp.maximum(lax.stop_gradient(negligible), tiny(squares))
-    return 0.5 * lax.rsqrt(jnp.where(flat, jnp.inf, squares))
+    return jnp.where(flat, 0.0, 0.5 * lax.rsqrt(jnp.where(flat, 1.0, squares)))
 
 
 root.defjvps(lambda tangent, _, squares, negligible: tangent * _slope(squares, negligible), None)

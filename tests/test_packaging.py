@@ -110,7 +110,7 @@ def functions(package, file):
 
 
 # What one framework needs and the other has no use for.
-OF_JAX = {"_unwrapped", "_after", "_of_rank", "_bind", "_border_weight", "_image_by_image", "_whole", "indices", "_slope"}
+OF_JAX = {"_unwrapped", "_uncut", "_after", "_of_rank", "_border_weight", "_image_by_image", "_whole", "indices", "_slope"}
 OF_TORCH = {"_flatten", "_collate", "_apply", "_component_transposed"}
 
 
