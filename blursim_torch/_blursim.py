@@ -51,6 +51,16 @@ class Target:
 
     def __getitem__(self, index: Any) -> "Target":
         """The target of image[index], an index into the batch axes before the spatial ones."""
+        kept = list(index) if isinstance(index, tuple) else [index]
+        while kept and (kept[-1] is Ellipsis or (isinstance(kept[-1], slice) and kept[-1] == slice(None))):
+            kept.pop()
+        boolean = [of.ndim for of in kept if isinstance(of, Tensor) and of.dtype == torch.bool]
+        reached = sum(of is not None for of in kept) - len(boolean) + sum(boolean)
+        if any(of is Ellipsis for of in kept) or reached > self.image.ndim + min(self.options[0]):
+            raise ValueError(
+                f"target: expected an index into the batch axes before axes={self.options[0]} of "
+                f"{tuple(self.image.shape)}, got {index!r}; prepare the indexed image instead"
+            )
         return tree_map(lambda tensor: tensor[index], self)
 
 
