@@ -303,6 +303,11 @@ def _accepted(x: Any, y: Any, mask: Any, options: _Options) -> tuple[Tensor, Any
     words = ("spectrum", "edges", "normalization", "reduction")
     _checks.check_words(**{word: getattr(options, word) for word in words})
     _checks.check_p(options.p)
+    if any(type(image).__name__ == "DTensor" for image in (x, y, mask)):
+        raise TypeError(
+            "x and y: expected tensors of one process, got a DTensor; give to_local() of those sharded along batch "
+            "axes alone, and average the losses"
+        )
     _checks.check_images(x, y.image if isinstance(y, Target) else y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x.shape)
     axes = tuple(int(axis) % x.ndim - x.ndim for axis in options.axes)

@@ -27,7 +27,7 @@ def specific(
     distance = norm(difference, p, axes, negligible)
     if normalization == "gain":
         return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
-    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
+    return _times_two_to(distance, _halvings(axes, size)) / math.prod(x.shape[-axes:]) ** 0.5
 
 
 def edge_difference(

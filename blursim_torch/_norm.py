@@ -94,9 +94,7 @@ def mean(values: Tensor, axes: int, weights: Tensor | None = None) -> Tensor:
     return ((values.mean(tuple(range(-axes, -1))) if axes > 1 else values) * weights).sum(-1)
 
 
-def norm(
-    difference: Sequence[Tensor], p: int, axes: int, negligible: Bound, weights: Tensor | None = None
-) -> Tensor:
+def norm(difference: Sequence[Tensor], p: int, axes: int, negligible: Bound, weights: Tensor | None = None) -> Tensor:
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
     if p == 1:
         return mean(length(difference, negligible), axes, weights)

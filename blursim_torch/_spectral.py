@@ -23,7 +23,7 @@ def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spec
         return norm([x - y], p, axes, partial(torch.zeros_like, x))
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
     weights = _weights(difference[0], shape[-1])
-    return norm(difference, p, axes, negligible, weights) / math.sqrt(math.prod(shape))
+    return norm(difference, p, axes, negligible, weights) / math.prod(shape) ** 0.5
 
 
 def spectral_difference(

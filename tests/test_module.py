@@ -28,7 +28,7 @@ def images():
 
 @pytest.mark.parametrize("options", [{}, OPTIONS], ids=["default", "every option"])
 def test_module_equals_the_function(options):
-    x, y = images()
+    x, y = images() if options else images().movedim(-1, -3)
     assert torch.equal(BlurSim(0.7, **options)(x, y), blursim(x, y, torch.tensor(0.7), **options))
     mask = x > 0.3
     assert torch.equal(BlurSim(0.7, **options)(x, y, mask), blursim(x, y, torch.tensor(0.7), mask=mask, **options))
@@ -47,7 +47,8 @@ def test_module_made_on_meta_comes_alive_through_reset_parameters():
 
 
 def test_alpha_set_between_forward_and_backward_counts_from_the_next_forward():
-    (x, y), criterion = images().requires_grad_(), BlurSim(0.7)
+    (x, y), criterion = images().movedim(-1, -3).unbind(), BlurSim(0.7)
+    x.requires_grad_()
     loss = criterion(x, y)
     criterion.alpha = 0.2
     assert torch.equal(*(torch.autograd.grad(of, x)[0] for of in (loss, blursim(x, y, torch.tensor(0.7)))))
