@@ -1,6 +1,5 @@
 """Lengths and means, whose derivatives are taken as zero where they have none (SPEC 7)."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -62,4 +61,4 @@ def norm(
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
     if p == 1:
         return total(length(difference, negligible), axes, counts) / pixels
-    return root(total(sum_of_squares(difference), axes, counts)) / math.sqrt(pixels)
+    return root(total(sum_of_squares(difference), axes, counts)) / pixels**0.5

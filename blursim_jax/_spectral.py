@@ -23,7 +23,7 @@ def general(x: Array, y: Array, magnitude_of_y: Array | None, axes: int, spectru
         return norm([x - y], p, axes, pixels, partial(jnp.zeros_like, x))
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
     counts = multiplicity(difference[0], x.shape[-1])
-    return norm(difference, p, axes, pixels, negligible, counts) / math.sqrt(pixels)
+    return norm(difference, p, axes, pixels, negligible, counts) / pixels**0.5
 
 
 def spectral_difference(

@@ -51,6 +51,16 @@ class Target:
 
     def __getitem__(self, index: Any) -> "Target":
         """The target of image[index], an index into the batch axes before the spatial ones."""
+        kept = list(index) if isinstance(index, tuple) else [index]
+        while kept and (kept[-1] is Ellipsis or (isinstance(kept[-1], slice) and kept[-1] == slice(None))):
+            kept.pop()
+        boolean = [of.ndim for of in kept if isinstance(of, Tensor) and of.dtype == torch.bool]
+        reached = sum(of is not None for of in kept) - len(boolean) + sum(boolean)
+        if any(of is Ellipsis for of in kept) or reached > self.image.ndim + min(self.options[0]):
+            raise ValueError(
+                f"target: expected an index into the batch axes before axes={self.options[0]} of "
+                f"{tuple(self.image.shape)}, got {index!r}; prepare the indexed image instead"
+            )
         return tree_map(lambda tensor: tensor[index], self)
 
 
@@ -293,6 +303,11 @@ def _accepted(x: Any, y: Any, mask: Any, options: _Options) -> tuple[Tensor, Any
     words = ("spectrum", "edges", "normalization", "reduction")
     _checks.check_words(**{word: getattr(options, word) for word in words})
     _checks.check_p(options.p)
+    if any(type(image).__name__ == "DTensor" for image in (x, y, mask)):
+        raise TypeError(
+            "x and y: expected tensors of one process, got a DTensor; give to_local() of those sharded along batch "
+            "axes alone, and average the losses"
+        )
     _checks.check_images(x, y.image if isinstance(y, Target) else y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x.shape)
     axes = tuple(int(axis) % x.ndim - x.ndim for axis in options.axes)

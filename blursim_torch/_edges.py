@@ -28,7 +28,7 @@ def specific(
     distance = norm(difference, p, axes, pixels, negligible)
     if normalization == "gain":
         return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
-    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(pixels)
+    return _times_two_to(distance, _halvings(axes, size)) / pixels**0.5
 
 
 def edge_difference(

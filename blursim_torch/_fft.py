@@ -8,10 +8,9 @@ from blursim_torch._linear import transposes
 
 def multiplicity(half: Tensor, width: int) -> Tensor:
     """How many columns of a spectrum each one of its half stands for: 2, but those with no mirror image 1."""
-    columns = half.new_full(half.shape[-1:], 2)
-    # The first column, and of an even width the last.
-    columns[:: width // 2 if width % 2 == 0 else half.shape[-1]] = 1
-    return columns
+    # The first column, and of an even width the last. Without a branch, which would fix the width where it is dynamic.
+    column = torch.arange(half.shape[-1], device=half.device)
+    return 1 + ((column > 0) & (2 * column < width)).to(half.dtype)
 
 
 def _rfftn(x: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """Lengths and means, whose derivatives are taken as zero where they have none (SPEC 7)."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -104,7 +103,7 @@ def norm(
         squares = total(sum_of_squares(difference), axes, counts)
     else:
         squares = _TotalOfSquares.apply(axes, counts, *difference)
-    return root(squares) / math.sqrt(pixels)
+    return root(squares) / pixels**0.5
 
 
 class _TotalOfSquares(torch.autograd.Function):

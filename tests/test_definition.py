@@ -339,8 +339,14 @@ def test_the_specific_term_is_blind_to_any_constant(backend, rng):
 
 @pytest.mark.parametrize(
     ("shape", "axes", "size"),
-    [((6, 5), (-2, -1), 5), ((2, 7, 5, 3), (-3, -2), 3), ((2, 8, 6), (2, 1), 3), ((3, 8), (-1,), 5)]
-    + [((7, 5, 6), (-3, -2, -1), 3), ((6, 6, 5, 2), (0, 1, 2), 5)],
+    [
+        ((6, 5), (-2, -1), 5),
+        ((2, 7, 5, 3), (-3, -2), 3),
+        ((2, 8, 6), (2, 1), 3),
+        ((3, 8), (-1,), 5),
+        ((7, 5, 6), (-3, -2, -1), 3),
+        ((6, 6, 5, 2), (0, 1, 2), 5),
+    ],
 )
 @pytest.mark.parametrize("options", MAPS, ids=lambda options: "-".join(options.values()))
 def test_the_maps_are_those_of_the_reference_and_their_norms_are_the_terms(backend, shape, axes, size, options, rng):
@@ -363,7 +369,9 @@ def test_dc_is_in_the_centre_of_the_spectrum_map(backend):
     """SPEC 11.2"""
     for shape in ((6, 5), (7, 8), (9,), (5, 6, 7)):
         axes = tuple(range(len(shape)))
-        spectrum = backend.run(lambda x, axes=axes: backend.difference_maps(0 * x, x, axes=axes).spectrum, np.ones(shape))
+        spectrum = backend.run(
+            lambda x, axes=axes: backend.difference_maps(0 * x, x, axes=axes).spectrum, np.ones(shape)
+        )
         assert spectrum[tuple(n // 2 for n in shape)] == pytest.approx(-np.prod(shape))
         assert np.abs(spectrum).sum() == pytest.approx(np.prod(shape))
 

@@ -114,3 +114,25 @@ def test_two_processes_have_one_processs_gradients(tmp_path):
     for rank in range(2):
         for actual, parameter in zip(torch.load(tmp_path / f"{rank}.pt"), model.parameters(), strict=True):
             assert distance(actual, parameter.grad) <= GRADIENT_32
+
+
+def test_distributed_tensor_is_refused_with_what_to_do():
+    code = """
+import os
+import sys
+
+import torch
+from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+from blursim_torch import blursim
+
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+x = distribute_tensor(torch.rand(4, 8, 6), init_device_mesh("cpu", (1,)), [Shard(0)])
+try:
+    blursim(x, x, 0.7)
+except TypeError as error:
+    assert "to_local()" in str(error), error
+    os._exit(0)
+sys.exit("accepted")
+"""
+    assert_succeeds(python(code, GLOO_SOCKET_IFNAME="lo"))

@@ -19,7 +19,12 @@ CASES = [
     ("unequal shapes", {"y": ((2, 5, 6), "float32")}, ValueError, "got (2, 6, 5) and (2, 5, 6); nothing is broadcast"),
     ("shapes that would broadcast", {"y": ((1, 6, 5), "float32")}, ValueError, "nothing is broadcast"),
     ("unequal ranks", {"y": ((6, 5), "float32")}, ValueError, "x and y: expected equal shapes"),
-    ("one axis", {"x": ((6,), "float32"), "y": ((6,), "float32")}, ValueError, "at least the 2 axes that axes=(-2, -1)"),
+    (
+        "one axis",
+        {"x": ((6,), "float32"), "y": ((6,), "float32")},
+        ValueError,
+        "at least the 2 axes that axes=(-2, -1)",
+    ),
     ("no axes", {"x": ((), "float32"), "y": ((), "float32")}, ValueError, "got shape ()"),
     (
         "repeated axes",
@@ -37,8 +42,18 @@ CASES = [
     ("boolean axes", {"axes": (False, True)}, TypeError, "got (False, True)"),
     ("an empty batch", {"x": ((0, 6, 5), "float32"), "y": ((0, 6, 5), "float32")}, ValueError, "skip empty batches"),
     ("empty images", {"x": ((2, 6, 0), "float32"), "y": ((2, 6, 0), "float32")}, ValueError, "at least one image"),
-    ("small images", {"sobel_size": 11}, ValueError, "at least 11 pixels along each of axes=(-2, -1) for sobel_size=11"),
-    ("wrong axes", {"axes": (-3, -2)}, ValueError, "got 2 x 6; channels last is axes=(-3, -2); else take larger images"),
+    (
+        "small images",
+        {"sobel_size": 11},
+        ValueError,
+        "at least 11 pixels along each of axes=(-2, -1) for sobel_size=11",
+    ),
+    (
+        "wrong axes",
+        {"axes": (-3, -2)},
+        ValueError,
+        "got 2 x 6; channels last is axes=(-3, -2); else take larger images",
+    ),
     ("a thin volume", {"axes": (0, 1, 2)}, ValueError, "sobel_size=3 (5 pixels), or of a thin volume its slices"),
     (
         "channels last by mistake",
@@ -68,7 +83,12 @@ CASES = [
     ("boolean alphas", {"alpha": ((2,), "bool")}, TypeError, f"or an array of {FLOATS} or integers, got bool"),
     ("a schedule", {"alpha": max}, TypeError, "a schedule is called with the step: alpha(step)"),
     ("too many alphas", {"alpha": ((3,), "float32")}, ValueError, "broadcasts to the batch shape (2,), got (3,)"),
-    ("alphas for pixels", {"alpha": ((2, 6, 5), "float32")}, ValueError, "of NCHW images (N, 1) is per picture, (C,) per channel"),
+    (
+        "alphas for pixels",
+        {"alpha": ((2, 6, 5), "float32")},
+        ValueError,
+        "of NCHW images (N, 1) is per picture, (C,) per channel",
+    ),
     ("alphas for more", {"alpha": ((1, 2), "float32")}, ValueError, "got (1, 2)"),
     (
         "an integer mask",
@@ -78,7 +98,12 @@ CASES = [
     ),
     ("a mask in a list", {"mask": [[True]]}, TypeError, "mask: expected an array of bool"),
     ("a mask of another shape", {"mask": ((5, 6), "bool")}, ValueError, "to that of x, (2, 6, 5), got (5, 6)"),
-    ("a mask of more axes", {"mask": ((1, 2, 6, 5), "bool")}, ValueError, "of NCHW images (N, 1, H, W) is one per picture"),
+    (
+        "a mask of more axes",
+        {"mask": ((1, 2, 6, 5), "bool")},
+        ValueError,
+        "of NCHW images (N, 1, H, W) is one per picture",
+    ),
 ]
 TORCH = BACKENDS[1]
 NAMES = [name for name, *_ in CASES]

@@ -9,13 +9,14 @@ import pytest
 import torch
 from tolerances import VALUE_64
 
-from blursim_torch import BlurSim, blursim, cosine_decay_schedule, linear_schedule
+from blursim_torch import BlurSim, blursim, cosine_decay_schedule, linear_schedule, prepare
 
 OPTIONS = {
     "axes": (-3, -2),
     "spectrum": "complex",
     "edges": "vector",
-    "normalization": "rms",
+    "p": 1,
+    "normalization": "gain",
     "sobel_size": 3,
     "reduction": "none",
 }
@@ -27,21 +28,59 @@ def images():
 
 @pytest.mark.parametrize("options", [{}, OPTIONS], ids=["default", "every option"])
 def test_module_equals_the_function(options):
-    x, y = images()
+    x, y = images() if options else images().movedim(-1, -3)
     assert torch.equal(BlurSim(0.7, **options)(x, y), blursim(x, y, torch.tensor(0.7), **options))
     mask = x > 0.3
     assert torch.equal(BlurSim(0.7, **options)(x, y, mask), blursim(x, y, torch.tensor(0.7), mask=mask, **options))
 
 
-def test_alpha_is_saved_and_restored():
-    saved, restored = BlurSim(0.7), BlurSim()
-    state = saved.state_dict()
-    assert list(state) == ["alpha"]
-    assert restored.alpha == torch.tensor(0.9)
-    restored.load_state_dict(state)
-    assert restored.alpha == saved.alpha == torch.tensor(0.7)
-    saved.alpha = 0.2
-    assert restored.alpha == torch.tensor(0.7)
+def test_alpha_belongs_to_the_step_and_not_to_the_checkpoint():
+    assert not BlurSim(0.7).state_dict()
+
+
+def test_module_made_on_meta_comes_alive_through_reset_parameters():
+    with torch.device("meta"):
+        criterion = BlurSim(0.7)
+    assert "alpha=<on meta>" in repr(criterion)
+    criterion.to_empty(device="cpu").reset_parameters()
+    assert criterion.alpha == torch.tensor(0.7)
+
+
+def test_alpha_set_between_forward_and_backward_counts_from_the_next_forward():
+    (x, y), criterion = images().movedim(-1, -3).unbind(), BlurSim(0.7)
+    x.requires_grad_()
+    loss = criterion(x, y)
+    criterion.alpha = 0.2
+    assert torch.equal(*(torch.autograd.grad(of, x)[0] for of in (loss, blursim(x, y, torch.tensor(0.7)))))
+
+
+def test_alpha_can_be_one_per_image():
+    (x, y), criterion = images(), BlurSim(0.7, axes=(-3, -2))
+    criterion.alpha = torch.tensor([0, 0.5, 1])
+    assert torch.equal(criterion(x, y), blursim(x, y, torch.tensor([0, 0.5, 1]), axes=(-3, -2)))
+    assert "alpha=[0.0, 0.5, 1.0]" in repr(criterion)
+
+
+@pytest.mark.parametrize("wrong", [torch.tensor(1.5), torch.tensor([0.5, torch.nan])], ids=str)
+def test_tensor_outside_its_range_is_refused_like_a_number(wrong):
+    criterion = BlurSim(0.7)
+    for set_alpha in (BlurSim, lambda alpha: setattr(criterion, "alpha", alpha)):
+        with pytest.raises(ValueError, match=r"alpha: expected a number in \[0, 1\]"):
+            set_alpha(wrong)
+    assert criterion.alpha == torch.tensor(0.7)
+
+
+def test_parameter_as_alpha_is_told_how_to_learn_it():
+    criterion = BlurSim(0.7)
+    for set_alpha in (BlurSim, lambda alpha: setattr(criterion, "alpha", alpha)):
+        with pytest.raises(TypeError, match=r"to learn alpha call blursim\(x, y, torch.sigmoid"):
+            set_alpha(torch.nn.Parameter(torch.tensor(0.5)))
+
+
+def test_module_takes_a_prepared_target():
+    x, y = images()
+    options = {name: OPTIONS[name] for name in ("axes", "spectrum", "edges", "sobel_size")}
+    assert torch.equal(BlurSim(0.7, **OPTIONS)(x, prepare(y, **options)), BlurSim(0.7, **OPTIONS)(x, y))
 
 
 def test_alpha_moves_with_the_module_and_is_not_trained():
@@ -83,6 +122,21 @@ def test_alpha_changed_during_compiled_training_does_not_recompile():
         optimizer.step()
 
 
+def test_alpha_set_inside_a_compiled_step_recompiles_once_at_most():
+    torch._dynamo.reset()
+    (x, y), criterion = images().movedim(-1, -3), BlurSim()
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def step(x, y, alpha):
+        criterion.alpha = alpha
+        return criterion(x, y)
+
+    for i, alpha in enumerate((0.9, 0.7, 0.5, 0.3)):
+        with torch.compiler.set_stance("fail_on_recompile" if i > 1 else "default"):
+            torch.testing.assert_close(step(x, y, alpha), blursim(x, y, alpha))
+        assert criterion.alpha == torch.tensor(alpha)
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 def test_copies_are_equal_and_independent(duplicate):
     x, y = images()
@@ -96,7 +150,7 @@ def test_copies_are_equal_and_independent(duplicate):
 def test_repr_shows_alpha_and_every_option():
     assert repr(BlurSim(0.25, **OPTIONS)) == (
         "BlurSim(alpha=0.25, axes=(-3, -2), spectrum='complex', edges='vector', "
-        "normalization='rms', sobel_size=3, reduction='none')"
+        "p=1, normalization='gain', sobel_size=3, reduction='none')"
     )
 
 
@@ -108,6 +162,7 @@ def test_repr_shows_alpha_and_every_option():
         ({"spectrum": "phase"}, ValueError),
         ({"edges": "canny"}, ValueError),
         ({"normalization": "l1"}, ValueError),
+        ({"p": 3}, ValueError),
         ({"reduction": "max"}, ValueError),
         ({"sobel_size": 4}, ValueError),
         ({"sobel_size": 5.0}, TypeError),

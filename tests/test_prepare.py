@@ -90,7 +90,9 @@ def test_equal_axes_spelled_differently_are_equal(default_backend, images):
     """SPEC 1.1, 13.3"""
     x, y = (default_backend.array(image.astype(np.float32)) for image in images)
     target = default_backend.package.prepare(y, axes=(1, 2))
-    assert default_backend.blursim(x, target, 0.3, axes=(-3, 2)) == default_backend.blursim(x, target, 0.3, axes=(1, -2))
+    assert default_backend.blursim(x, target, 0.3, axes=(-3, 2)) == default_backend.blursim(
+        x, target, 0.3, axes=(1, -2)
+    )
 
 
 def test_no_gradient_flows_through_a_target(backend, images):

@@ -7,7 +7,9 @@ VALUE_64 = 1e-12  # float64 eps 2e-16; sums of up to 1e5 terms and an FFT lose t
 VALUE_32 = 1e-5  # float32 eps 6e-8; two norms that nearly cancel lose two digits
 GRADIENT_64 = 1e-10  # the gradient divides by magnitudes, the smallest of which have lost digits
 GRADIENT_32 = 1e-4  # the same in float32, on natural images
-GRADIENT_32_MEANS = 5e-2  # p = 1: of all the signs some 1e-4 are those of rounding errors, sqrt(1e-4) of the norm each way
+GRADIENT_32_MEANS = (
+    5e-2  # p = 1: of all the signs some 1e-4 are those of rounding errors, sqrt(1e-4) of the norm each way
+)
 CENTRAL_DIFFERENCE = 1e-6  # step 1e-5: truncation about step^2 times the third derivative, rounding about eps / step
 PUBLISHED = 5e-5  # the published figures have four decimals
 
