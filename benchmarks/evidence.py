@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "benchmarks" / "results" / "evidence"
 DOCS = ROOT / "docs"
 
-BLURSIM = "BlurSim magnitude/magnitude area"
+BLURSIM = "BlurSim magnitude/magnitude p=2 k=5 area"
 ALPHAS = ("0.1", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
 # Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
-SHOWN = ["MSE", "L1", "SSIM", "L1 + FFT", "L1, best shift", "BlurSim complex/magnitude area 0.9->0.1"]
+SHOWN = ["MSE", "L1", "SSIM", "L1 + FFT", "L1, best shift", "BlurSim complex/magnitude p=2 k=5 area 0.9->0.1"]
 SHOWN += [f"{BLURSIM} {alpha}" for alpha in ("0.9->0.1", "0.1")]
 DRAWN = ("aligned", "shift2", "shift4")
 ABOUT = {
