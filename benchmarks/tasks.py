@@ -160,17 +160,15 @@ class Network(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """As Network, with three scales and ten times the weights: 171 thousand."""
+    """As Network, with two scales and ten times the weights: 159 thousand. As in FFDNet each square of four pixels
+    becomes one of four planes, and back again at the end."""
 
-    def __init__(self, planes: int, skip: bool, rngs: nnx.Rngs, widths: tuple[int, int, int] = (16, 32, 96)) -> None:
-        fine, middle, coarse = widths
-        convolutions = lambda *channels: nnx.List([Convolution(*pair, rngs) for pair in itertools.pairwise(channels)])
-        self.down = convolutions(planes, fine, fine)
-        self.half = convolutions(fine, middle, middle)
-        self.quarter = convolutions(middle, coarse, coarse)
-        self.half_up = convolutions(coarse + middle, middle)
-        self.up = convolutions(middle + fine, fine)
-        self.last = Convolution(fine, 1, rngs, zero=skip)
+    def __init__(self, planes: int, skip: bool, rngs: nnx.Rngs, widths: tuple[int, int] = (32, 96)) -> None:
+        fine, coarse = widths
+        self.down = nnx.List([Convolution(4 * planes, fine, rngs), Convolution(fine, fine, rngs)])
+        self.bottom = nnx.List([Convolution(fine, coarse, rngs), Convolution(coarse, coarse, rngs)])
+        self.up = nnx.List([Convolution(coarse + fine, fine, rngs)])
+        self.last = Convolution(fine, 4, rngs, zero=skip)
         self.skip = skip
 
     def __call__(self, x: Array) -> Array:
@@ -179,14 +177,14 @@ class UNet(nnx.Module):
                 h = nnx.leaky_relu(layer(h), 0.1)
             return h
 
-        smaller = lambda h: nnx.avg_pool(h, (2, 2), strides=(2, 2))
-        larger = lambda h: h.repeat(2, axis=1).repeat(2, axis=2)
-        fine = through(self.down, x)
-        middle = through(self.half, smaller(fine))
-        coarse = through(self.quarter, smaller(middle))
-        middle = through(self.half_up, jnp.concatenate([larger(coarse), middle], axis=-1))
-        fine = through(self.up, jnp.concatenate([larger(middle), fine], axis=-1))
-        return self.last(fine)[..., 0] + self.skip * x[..., 0]
+        count, height, width, planes = x.shape
+        squares = x.reshape(count, height // 2, 2, width // 2, 2, planes).transpose(0, 1, 3, 2, 4, 5)
+        fine = through(self.down, squares.reshape(count, height // 2, width // 2, 4 * planes))
+        coarse = through(self.bottom, nnx.avg_pool(fine, (2, 2), strides=(2, 2)))
+        larger = coarse.repeat(2, axis=1).repeat(2, axis=2)
+        out = self.last(through(self.up, jnp.concatenate([larger, fine], axis=-1)))
+        back = out.reshape(count, height // 2, width // 2, 2, 2).transpose(0, 1, 3, 2, 4)
+        return back.reshape(count, height, width) + self.skip * x[..., 0]
 
 
 @dataclass(frozen=True)
@@ -329,7 +327,7 @@ def soft_mask(rng: np.random.Generator, size: int) -> np.ndarray:
 BREATHING = {"shift": 1, "degrees": 0.3, "scale": 0.015, "radius": 4}
 PARALLAX = {"parallax": 3, "radius": 3}
 LARGE = {"patch": 160, "patches": 1}
-LONG = {"network": UNet, "steps": 2000, "patch": 64, "looks": (0.05, 0.1, 0.2, 0.5, 1)}
+LONG = {"network": UNet, "steps": 2000, "patch": 64, "patches": 2, "looks": (0.05, 0.1, 0.2, 0.5, 1)}
 TASKS: dict[str, Any] = {
     "shift2": Deblur(shift=2, radius=2),
     "aligned": Deblur(),

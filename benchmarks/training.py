@@ -95,7 +95,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def plan() -> Iterator[tuple[str, str, int]]:
     """(task, loss, seeds), what tells most first; a cell that comes again asks for more seeds."""
     rivals = [*losses.PEERS, *losses.SEARCHES]
-    few = ["L1", "SSIM", "L1 + FFT", losses.SHIFTED, losses.TILES, "MS-SSIM + L1"]
+    few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
+    more = [*few, losses.TILES, "MS-SSIM + L1", *losses.BEST]
+    in_place = ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1"]
+    complex_, magnitude = losses.BEST[:2], losses.BEST[-2:]
     old = [loss for loss in losses.MAIN if loss not in losses.BEST]
 
     def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
@@ -104,14 +107,16 @@ def plan() -> Iterator[tuple[str, str, int]]:
     first = [loss for loss in losses.GRID if "p=1" in loss]  # of p = 2 there is an older grid
     yield from all_of(["shift2"], [loss for loss in first if " magnitude" in loss], 1)
     yield from all_of(["aligned", "render"], [loss for loss in first if " complex" in loss], 1)
-    yield from all_of(["breathing", "parallax"], [*few, *losses.BEST], 1)
-    yield from all_of(["aligned-unet", "shift2-unet"], [*few[:4], *losses.BEST], 1)
-    yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], [*few, *losses.BEST], 5)
+    yield from all_of(["breathing", "parallax"], more, 1)
+    yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
+    yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
+    yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], more, 5)
     yield from all_of(["shift2", "breathing", "parallax", "aligned"], [*rivals, losses.SLICED], 1)
     yield from all_of(["shift2", "aligned", "render"], list(losses.GRID), 1)
-    yield from all_of(["shift2-160", "breathing-160", "parallax-160", "aligned-160"], [*few, *losses.BEST], 1)
-    yield from all_of(["breathing-unet"], [*few[:4], *losses.BEST], 1)
-    yield from all_of(["aligned-unet", "shift2-unet"], [*few[:4], *losses.BEST], 3)
+    yield from all_of(["shift2-160", "breathing-160", "parallax-160", "aligned-160"], more, 1)
+    yield from all_of(["breathing-unet"], [*magnitude, *few], 1)
+    yield from all_of(["shift2-unet"], [*magnitude, *few], 3)
+    yield from all_of(["aligned-unet"], [*complex_, *in_place], 3)
     small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
     yield from all_of(small, [*rivals, *losses.BEST], 5)
     yield from all_of(small, old, 5)
