@@ -141,9 +141,15 @@ def cells(options: argparse.Namespace) -> list[tuple[str, str, int]]:
     if options.seeds:
         wanted = [(*cell[:2], options.seeds) for cell in wanted]
     share, shares = options.shard
-    # A cell stays with its shard when it comes again.
+    # A cell stays with its shard when it comes again, for more seeds.
     part = {cell: i % shares for i, cell in enumerate(dict.fromkeys(cell[:2] for cell in wanted))}
-    return [cell for cell in dict.fromkeys(wanted) if part[cell[:2]] == share]
+    asked: dict[tuple[str, str], int] = {}
+    found = []
+    for name, loss, seeds in wanted:
+        if part[name, loss] == share and seeds > asked.get((name, loss), 0):
+            asked[name, loss] = seeds
+            found.append((name, loss, seeds))
+    return found
 
 
 def show(options: argparse.Namespace) -> None:
