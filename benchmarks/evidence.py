@@ -247,6 +247,17 @@ def curve_table(cells: Cells, task: str) -> str:
     return markdown(rows) if rows else ""
 
 
+def stack_table(results: dict[str, Any]) -> str:
+    """The losses on a focus stack: means over tiles and seeds."""
+    rows = [["loss", "PSNR", "SSIM", "PSNR, best shift", "sharpness", "power by band", "rate"]]
+    for row in results["rows"]:
+        of = row["figures"]
+        power = " ".join(f"{ratio:.2f}" for ratio in of["power"])
+        numbers = [f"{of['psnr']:.2f}", f"{of['ssim']:.3f}", f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
+        rows.append([row["loss"], *numbers, power, f"{row['rate'] or ''}"])
+    return markdown(rows)
+
+
 def measure_table(rows: list[dict[str, Any]], moved: bool) -> str:
     head = ["measure", "separation (AUC)", "different / same", "monotonic (Spearman)"]
     body = []

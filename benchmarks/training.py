@@ -231,11 +231,8 @@ def problem(name: str, seed: int, names: tuple[str, ...], steps: int) -> tasks.P
     return tasks.TASKS[name].problem(seed, names, steps)
 
 
-@functools.lru_cache(maxsize=1)
-def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[str, Any]]]:
-    """train([(seed, rate), ...], held-out photographs) -> what there is to say of each; compiled once."""
-    task = tasks.TASKS[name]
-    loss = losses.make(loss_name, task.radius)
+def learner(task: Any, loss: losses.Loss, steps: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """begin(params) -> moments; chunk(params, moments, rate, inputs, targets, first step) -> what CHUNK steps later."""
     adam = optax.scale_by_adam()
 
     def chunk(params: Any, moments: Any, rate: Array, inputs: Array, targets: Array, begin: Array) -> Any:
@@ -249,8 +246,16 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
 
         return jax.lax.scan(step, (params, moments), begin + jnp.arange(CHUNK))
 
+    return adam.init, chunk
+
+
+@functools.lru_cache(maxsize=1)
+def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[str, Any]]]:
+    """train([(seed, rate), ...], held-out photographs) -> what there is to say of each; compiled once."""
+    task = tasks.TASKS[name]
+    begin, chunk = learner(task, losses.make(loss_name, task.radius), steps)
     # The first axis of everything: trainings side by side, each with its seed and rate.
-    chunk = jax.jit(jax.vmap(chunk, (0, 0, 0, 0, 0, None)))
+    begin, chunk = jax.vmap(begin), jax.jit(jax.vmap(chunk, (0, 0, 0, 0, 0, None)))
     result = jax.jit(jax.vmap(task.result))
     drawn = name in evidence.DRAWN and loss_name in evidence.SHOWN
 
@@ -261,8 +266,8 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
         count = len(problems[0].held_targets) * firsts // len(names)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
         rates = jnp.array([rate for _, rate in runs])
-        begin = time.perf_counter()
-        params, moments = stacked.params, jax.vmap(adam.init)(stacked.params)
+        started = time.perf_counter()
+        params, moments = stacked.params, begin(stacked.params)
         values, curve = [], []
         parts = (1,) if names == tasks.SELECTION else task.looks
         looks = {max(1, int(steps * part) // CHUNK) * CHUNK for part in parts}
@@ -274,7 +279,7 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
                 first = np.asarray(result(params, stacked.held_inputs[:, :count]))
                 curve.append([look(*of) for of in zip(first, seen, problems, strict=True)])
         outputs = np.asarray(result(params, stacked.held_inputs))
-        seconds = (time.perf_counter() - begin) / len(runs)
+        seconds = (time.perf_counter() - started) / len(runs)
         return [
             {
                 **judge(output, one, count, shown=drawn and one_seed == FIRST and names == task.photographs),
