@@ -104,12 +104,17 @@ def plan() -> Iterator[tuple[str, str, int]]:
     def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
         return ((name, loss, seeds) for name in names for loss in of)
 
-    first = [loss for loss in losses.GRID if "p=1" in loss]  # of p = 2 there is an older grid
-    yield from all_of(["shift2"], [loss for loss in first if " magnitude" in loss], 1)
-    yield from all_of(["aligned", "render"], [loss for loss in first if " complex" in loss], 1)
+    # Of p = 2 there is an older grid, and the spectrum that suits a task is known from it.
+    first = [loss for loss in losses.GRID if "p=1" in loss]
+    magnitudes, complexes = ([loss for loss in first if f" {word}" in loss] for word in ("magnitude", "complex"))
+    plain = lambda of: [loss for loss in of if "/vector" not in loss]
+    yield from all_of(["shift2"], plain(magnitudes), 1)
+    yield from all_of(["aligned", "render"], plain(complexes), 1)
     yield from all_of(["breathing", "parallax"], more, 1)
     yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
     yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
+    yield from all_of(["shift2"], magnitudes, 1)
+    yield from all_of(["aligned", "render"], complexes, 1)
     yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], more, 5)
     yield from all_of(["shift2", "breathing", "parallax", "aligned"], [*rivals, losses.SLICED], 1)
     yield from all_of(["shift2", "aligned", "render"], list(losses.GRID), 1)
