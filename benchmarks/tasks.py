@@ -160,7 +160,7 @@ class Network(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """As Network, with two scales and ten times the weights: 159 thousand. As in FFDNet each square of four pixels
+    """As Network, with two scales and fifteen times the weights: 159 thousand. As in FFDNet each square of four pixels
     becomes one of four planes, and back again at the end."""
 
     def __init__(self, planes: int, skip: bool, rngs: nnx.Rngs, widths: tuple[int, int] = (32, 96)) -> None:

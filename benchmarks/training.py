@@ -108,11 +108,13 @@ def plan() -> Iterator[tuple[str, str, int]]:
     first = [loss for loss in losses.GRID if "p=1" in loss]
     magnitudes, complexes = ([loss for loss in first if f" {word}" in loss] for word in ("magnitude", "complex"))
     plain = lambda of: [loss for loss in of if "/vector" not in loss]
+    yield from all_of(["shift2", "breathing", "parallax"], losses.BEST[2:], 1)
+    yield from all_of(["aligned", "render"], losses.BEST[:3], 1)
+    yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
+    yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
     yield from all_of(["shift2"], plain(magnitudes), 1)
     yield from all_of(["aligned", "render"], plain(complexes), 1)
     yield from all_of(["breathing", "parallax"], more, 1)
-    yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
-    yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
     yield from all_of(["shift2"], magnitudes, 1)
     yield from all_of(["aligned", "render"], complexes, 1)
     yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], more, 5)

@@ -110,7 +110,7 @@ def test_smooth_field_has_its_correlation_and_its_longest_vector():
         assert correlation == pytest.approx(np.exp(-(apart**2) / 72), abs=0.05)
 
 
-@pytest.mark.parametrize("name", tasks.TASKS)
+@pytest.mark.parametrize("name", [name for name in tasks.TASKS if not name.endswith(("-160", "-unet"))])
 def test_seed_fixes_all_of_a_problem_and_another_changes_it(name):
     problems = [tasks.TASKS[name].problem(seed, tasks.HELD_OUT[:2], 2) for seed in (0, 0, 1)]
     for one, same in zip(*map(jax.tree.leaves, problems[:2]), strict=True):
@@ -165,7 +165,7 @@ def test_network_with_a_skip_connection_starts_from_its_input(name):
         np.testing.assert_array_equal(apply(problem.params, problem.inputs[0]), problem.inputs[0, ..., 0])
 
 
-def test_unet_has_ten_times_the_weights_and_an_output_for_each_pixel_of_its_own():
+def test_unet_has_its_weights_and_an_output_for_each_pixel_of_its_own():
     params = tasks.TASKS["aligned-unet"].problem(0, tasks.HELD_OUT[:1], 1).params
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) >= 150_000
     corner = jnp.zeros((1, 16, 16, 1)).at[0, 0, 1].set(1)
