@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "benchmarks" / "results" / "evidence"
 DOCS = ROOT / "docs"
 
-BLURSIM = "BlurSim magnitude/magnitude area"
-ALPHAS = ("0.1", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
+BLURSIM = "BlurSim magnitude/magnitude p=2 k=5 area"
+PUBLISHED = "BlurSim complex/magnitude p=2 k=5 area 0.9->0.1"
+ALPHAS = ("0", "0.1", "0.3", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
 # Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
-SHOWN = ["MSE", "L1", "SSIM", "L1 + FFT", "L1, best shift", "BlurSim complex/magnitude area 0.9->0.1"]
-SHOWN += [f"{BLURSIM} {alpha}" for alpha in ("0.9->0.1", "0.1")]
-DRAWN = ("aligned", "shift2", "shift4")
+SHOWN = ["MSE", "L1", "SSIM", "MS-SSIM + L1", "L1 + FFT", "L1, best shift", "L1, best shift of tiles"]
+SHOWN += [PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST]
+DRAWN = ("aligned", "shift2", "breathing")
 ABOUT = {
     "aligned": "deblurring, aligned pairs",
     "scratch": "deblurring, aligned pairs, without a skip connection",
@@ -36,10 +37,20 @@ ABOUT = {
     "shift2": "deblurring, targets shifted by up to 2 px",
     "shift2-whole": "deblurring, targets shifted by whole pixels, up to 2",
     "shift4": "deblurring, targets shifted by up to 4 px",
-    "warp": "deblurring, targets turned by up to 1.5°, scaled by 2 %",
+    "breathing": "deblurring, targets scaled by up to 1.5 %, turned by 0.3°, shifted by 1 px",
+    "parallax": "deblurring, targets locally displaced by up to 3 px",
     "render": "blurring the background",
     "fit": "fitting the pixels to a blurred measurement",
+    "aligned-160": "deblurring, aligned pairs of 160 x 160",
+    "shift2-160": "deblurring, targets of 160 x 160 shifted by up to 2 px",
+    "breathing-160": "deblurring, targets of 160 x 160 as with breathing",
+    "parallax-160": "deblurring, targets of 160 x 160 locally displaced",
+    "aligned-unet": "the U-Net, aligned pairs",
+    "shift2-unet": "the U-Net, targets shifted by up to 2 px",
+    "breathing-unet": "the U-Net, targets as with breathing",
 }
+SUMMARY = ("aligned", "shift1", "shift2", "shift4", "breathing", "parallax", "render", "scratch", "fit")
+CURVE_HEAD = ["lost since its best", "seen", "smooth", "textured", "power by band", "seeds"]
 Cells = dict[tuple[str, str], dict[int, dict[str, Any]]]
 
 
@@ -79,13 +90,26 @@ def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr")
     return interval([value(of[seed], figure) - value(other[seed], figure) for seed in seeds])
 
 
-def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
-    """Of the held-out images those whose PSNR, mean of the seeds, is above the rival's: "3 of 4"."""
+def by_image(cells: Cells, task: str, loss: str, rival: str) -> np.ndarray:
+    """How far the PSNR of each held-out image, mean of the seeds, is above the rival's, of those that all runs have."""
     of, other = cells[task, loss], cells[task, rival]
-    psnrs = lambda record: np.array(record["each"]["psnr"], float)
-    each = [psnrs(of[seed]) - psnrs(other[seed]) for seed in of if seed in other]
-    above = np.mean(each, axis=0) > 0 if each else np.empty(0)
-    return f"{np.count_nonzero(above)} of {len(above)}"
+    pairs = [[np.array(run["each"]["psnr"], float) for run in (of[seed], other[seed])] for seed in of if seed in other]
+    count = min((len(psnrs) for pair in pairs for psnrs in pair), default=0)
+    return np.mean([x[:count] - y[:count] for x, y in pairs], axis=0) if pairs else np.empty(0)
+
+
+def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
+    """Of the held-out images those whose PSNR is above the rival's: "3 of 4"."""
+    each = by_image(cells, task, loss, rival)
+    return f"{np.count_nonzero(each > 0)} of {len(each)}"
+
+
+def over_photographs(cells: Cells, task: str, loss: str, rival: str) -> tuple[float, float]:
+    """The interval of the difference over photographs instead of seeds, each photograph at both of its blurs."""
+    each = by_image(cells, task, loss, rival)
+    if task == "fit":  # the starts, then the photographs
+        return interval(each.reshape(4, -1).mean(axis=0))
+    return interval(each.reshape(-1, 2).mean(axis=1))
 
 
 def value(record: dict[str, Any], figure: str) -> float:
@@ -118,19 +142,45 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
 def task_table(cells: Cells, task: str) -> str:
     """The losses of a task, all figures; of BlurSim's options the main ones, as grid_table has the others."""
     rival = best_rival(cells, task)
-    head = ["loss", "PSNR", f"PSNR - {rival}", "in images", "SSIM", f"SSIM - {rival}", "PSNR, best shift"]
-    rows = [[*head, "sharpness", "edge error", "error by band", "collapsed", "rate", "seeds"]]
+    head = [
+        "loss",
+        "PSNR",
+        f"PSNR - {rival}",
+        "over photographs",
+        "in images",
+        "SSIM",
+        f"SSIM - {rival}",
+        "PSNR, best shift",
+    ]
+    rows = [
+        [
+            *head,
+            "sharpness",
+            "edge error",
+            "error by band",
+            "power by band",
+            "smooth",
+            "textured",
+            "collapsed",
+            "rate",
+            "seeds",
+        ]
+    ]
     for of, loss in cells:
         if of != task or (loss in losses.GRID and loss not in losses.MAIN):
             continue
         records = list(cells[of, loss].values())
-        bands = np.array([record["figures"]["bands"] for record in records if "bands" in record["figures"]])
+        bands, power = (
+            np.array([record["figures"][name] for record in records if name in record["figures"]])
+            for name in ("bands", "power")
+        )
         collapsed = sum(record["figures"]["collapsed"] >= 0.5 for record in records)
         rows.append(
             [
                 loss,
                 plus_minus(figure_of(cells, task, loss), 2),
                 plus_minus(paired(cells, task, loss, rival), 2) if loss != rival else "",
+                plus_minus(over_photographs(cells, task, loss, rival), 2) if loss != rival else "",
                 images_above(cells, task, loss, rival) if loss != rival else "",
                 plus_minus(figure_of(cells, task, loss, "ssim"), 3),
                 plus_minus(paired(cells, task, loss, rival, "ssim"), 3) if loss != rival else "",
@@ -138,6 +188,9 @@ def task_table(cells: Cells, task: str) -> str:
                 f"{figure_of(cells, task, loss, 'sharpness')[0]:.2f}",
                 f"{figure_of(cells, task, loss, 'edges')[0]:.3f}",
                 " ".join(f"{error:.2f}" for error in bands.mean(axis=0)) if len(bands) else "",
+                " ".join(f"{ratio:.2f}" for ratio in power.mean(axis=0)) if len(power) else "",
+                plus_minus((figure_of(cells, task, loss, "smooth")[0], np.nan), 2),
+                plus_minus((figure_of(cells, task, loss, "textured")[0], np.nan), 2),
                 f"{collapsed} of {len(records)}",
                 f"{records[0]['rate']:g}",
                 str(len(records)),
@@ -147,23 +200,64 @@ def task_table(cells: Cells, task: str) -> str:
 
 
 def summary_table(cells: Cells) -> str:
-    """The losses of SHOWN down, the tasks across: PSNR and SSIM."""
-    across = [task for task in ABOUT if any(of == task for of, _ in cells)]
+    """The losses of SHOWN down, the small network's tasks across: PSNR and SSIM; without an interval, of one seed."""
+    across = [task for task in SUMMARY if any(of == task for of, _ in cells)]
     rows = [["loss", *across]]
     for loss in SHOWN:
         pair = lambda task, loss=loss: [figure_of(cells, task, loss, figure) for figure in ("psnr", "ssim")]
         found = {task: pair(task) for task in across}
-        rows.append([loss, *(f"{plus_minus(p, 2)}<br>{plus_minus(s, 3)}" for p, s in found.values())])
+        rows.append(
+            [loss, *(f"{plus_minus(p, 2)}<br>{plus_minus(s, 3)}".removeprefix("<br>") for p, s in found.values())]
+        )
     return markdown(rows)
 
 
 def grid_table(cells: Cells, task: str, figure: str = "psnr") -> str:
-    """BlurSim's options down, alpha across."""
-    rows = [["spectrum/edges normalization", *(f"alpha {alpha}" for alpha in ALPHAS)]]
-    for options in dict.fromkeys(loss.rsplit(" ", 1)[0] for of, loss in cells if loss.startswith("BlurSim")):
-        found = [figure_of(cells, task, f"{options} {alpha}", figure) for alpha in ALPHAS]
-        if not all(np.isnan(mean) for mean, _ in found):
+    """BlurSim's options down, alpha across; alpha = 0 has no edges, whatever their options."""
+    rows = [["spectrum/edges", *(f"alpha {alpha}" for alpha in ALPHAS)]]
+    whole = [loss for loss in losses.CALLS if "/" in loss]
+    for options in dict.fromkeys(loss.rsplit(" ", 1)[0] for loss in sorted(whole, key=grid_order)):
+        found = [figure_of(cells, task, cell_name(options, alpha), figure) for alpha in ALPHAS]
+        if not all(np.isnan(mean) for mean, _ in found[1:]):
             rows.append([options.removeprefix("BlurSim "), *(plus_minus(f, 2 + (figure == "ssim")) for f in found)])
+    return markdown(rows)
+
+
+def cell_name(options: str, alpha: str) -> str:
+    _, terms, p, *_ = options.split()
+    return f"BlurSim {terms.split('/')[0]} {p} 0" if alpha == "0" else f"{options} {alpha}"
+
+
+def grid_order(loss: str) -> tuple[str, ...]:
+    _, terms, p, size, normalization, _ = loss.split()
+    return normalization, *terms.split("/"), p, size
+
+
+def curve_table(cells: Cells, task: str) -> str:
+    """PSNR and SSIM in the course of training, and what tells sharpening too much from learning by heart."""
+    rows: list[list[str]] = []
+    for (of, loss), by_seed in cells.items():
+        if of == task:
+            curves = [record["curve"] for record in by_seed.values()]
+            names = ("psnr", "ssim", "smooth", "textured", "power", "psnr_seen")
+            curve = {name: np.mean([np.array(c[name], float) for c in curves], axis=0) for name in names}
+            steps = curves[0]["steps"]
+            gain = [f"{curve[key][-1] - curve[key].max():.2f}" for key in ("psnr", "psnr_seen", "smooth", "textured")]
+            power = " ".join(f"{ratio:.2f}" for ratio in curve["power"][-1])
+            points = [f"{p:.2f}<br>{s:.3f}" for p, s in zip(curve["psnr"], curve["ssim"], strict=True)]
+            rows = rows or [["loss", *(f"step {step}" for step in steps), *CURVE_HEAD]]
+            rows.append([loss, *points, *gain, power, str(len(curves))])
+    return markdown(rows) if rows else ""
+
+
+def stack_table(results: dict[str, Any]) -> str:
+    """The losses on a focus stack: means over tiles and seeds."""
+    rows = [["loss", "PSNR", "SSIM", "PSNR, best shift", "sharpness", "power by band", "rate"]]
+    for row in results["rows"]:
+        of = row["figures"]
+        power = " ".join(f"{ratio:.2f}" for ratio in of["power"])
+        numbers = [f"{of['psnr']:.2f}", f"{of['ssim']:.3f}", f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
+        rows.append([row["loss"], *numbers, power, f"{row['rate'] or ''}"])
     return markdown(rows)
 
 
@@ -205,7 +299,7 @@ def by_start(cells: Cells) -> str:
 def draw_differences(cells: Cells, path: Path) -> None:
     """For every task, how far each loss is above L1: mean and interval."""
     across = [task for task in ABOUT if (task, "L1") in cells]
-    figure = Figure(figsize=(9, 2.4 * ((len(across) + 2) // 3)), layout="constrained")
+    figure = Figure(figsize=(9, 2.8 * ((len(across) + 2) // 3)), layout="constrained")
     panels = figure.subplots((len(across) + 2) // 3, 3, squeeze=False, sharey=True).ravel()
     for panel, task in zip(panels, across, strict=False):
         for i, loss in enumerate(SHOWN):
@@ -213,7 +307,7 @@ def draw_differences(cells: Cells, path: Path) -> None:
             panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", color=f"C{int('BlurSim' in loss)}", capsize=3)
         panel.axvline(0, color="gray", linewidth=1, linestyle=":")
         panel.set_title(textwrap.fill(ABOUT[task], 36), fontsize=8)
-        panel.set_yticks(range(0, -len(SHOWN), -1), [loss.replace(" area", "") for loss in SHOWN], fontsize=7)
+        panel.set_yticks(range(0, -len(SHOWN), -1), SHOWN, fontsize=6)
         panel.tick_params(axis="x", labelsize=7)
     for panel in panels[len(across) :]:
         panel.set_visible(False)
@@ -221,46 +315,50 @@ def draw_differences(cells: Cells, path: Path) -> None:
     save(figure, path)
 
 
-def draw_alphas(cells: Cells, path: Path, across: Sequence[str] = ("aligned", "shift2")) -> None:
-    """PSNR and SSIM against the course of alpha, one line for each of the other options."""
+def draw_alphas(cells: Cells, path: Path) -> None:
+    """PSNR and SSIM against alpha, one line for each of the other options, of the spectrum that fits the task."""
+    across = {"aligned": "complex", "render": "complex", "shift2": "magnitude"}
+    courses = [alpha for alpha in ALPHAS if alpha not in ("0.9", "0.1->0.9")]
+    options = [(p, size, edges) for p in (1, 2) for size in (3, 5) for edges in ("magnitude", "vector")]
     figure = Figure(figsize=(9, 5), layout="constrained")
     panels = figure.subplots(2, len(across), sharex=True)
-    options = list(dict.fromkeys(loss.rsplit(" ", 1)[0] for _, loss in cells if loss.startswith("BlurSim")))
-    colours = list(dict.fromkeys(option.rsplit(" ", 1)[0] for option in options))
     for row, name in zip(panels, ("psnr", "ssim"), strict=True):
-        for panel, task in zip(row, across, strict=True):
-            for i, option in enumerate(options):
-                found = np.array([figure_of(cells, task, f"{option} {alpha}", name) for alpha in ALPHAS])
-                where, style = np.arange(len(ALPHAS)) + 0.04 * i, "o-" if "area" in option else "s--"
-                label, colour = option.removeprefix("BlurSim "), f"C{colours.index(option.rsplit(' ', 1)[0])}"
-                panel.errorbar(where, *found.T, fmt=style, color=colour, markersize=4, capsize=2, label=label)
-            panel.set_xticks(range(len(ALPHAS)), ALPHAS, fontsize=8)
+        for panel, (task, spectrum) in zip(row, across.items(), strict=True):
+            for i, (p, size, edges) in enumerate(options):
+                names = [losses.named(spectrum, edges, p, alpha, size)[0] for alpha in courses]
+                found = np.array([figure_of(cells, task, loss, name)[0] for loss in names])
+                style = ("o-" if edges == "magnitude" else "s:", f"C{i // 2}")
+                panel.plot(found, style[0], color=style[1], markersize=3, label=f"p = {p}, {size} x {size}, {edges}")
+            panel.set_xticks(range(len(courses)), courses, fontsize=7)
+            panel.tick_params(axis="y", labelsize=7)
         row[0].set_ylabel("PSNR, dB" if name == "psnr" else "SSIM")
-    for panel, task in zip(panels[0], across, strict=True):
-        panel.set_title(ABOUT[task], fontsize=9)
+    for panel, (task, spectrum) in zip(panels[0], across.items(), strict=True):
+        panel.set_title(f"{textwrap.fill(ABOUT[task], 30)}:\nspectrum {spectrum}", fontsize=8)
     figure.supxlabel("alpha", fontsize=9)
     panels[0, -1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
 
 
-def draw_curves(cells: Cells, path: Path, across: Sequence[str] = DRAWN) -> None:
-    """PSNR of the held-out images in the course of training, mean of the seeds."""
-    across = [task for task in across if any((task, loss) in cells for loss in SHOWN)]
+def draw_curves(cells: Cells, path: Path) -> None:
+    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of the seeds."""
+    across = [task for task in ABOUT if task.endswith("unet") and any(of == task for of, _ in cells)]
     if not across:
         return
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    panels = figure.subplots(1, len(across), squeeze=False)[0]
-    for panel, task in zip(panels, across, strict=True):
-        for loss in SHOWN:
-            records = list(cells.get((task, loss), {}).values())
-            if records:
-                curve = np.mean([np.array(record["curve"]["psnr"], float) for record in records], axis=0)
-                steps = np.arange(1, len(curve) + 1) * records[0]["steps"] / len(curve)
-                panel.plot(steps, curve, "o-" if "BlurSim" in loss else "s:", markersize=3, label=loss)
-        panel.set_title(ABOUT[task], fontsize=9)
-        panel.set_xlabel("step")
-    panels[0].set_ylabel("PSNR, dB")
-    panels[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    panels = figure.subplots(2, len(across), squeeze=False, sharex=True)
+    for column, task in zip(panels.T, across, strict=True):
+        for (of, loss), by_seed in cells.items():
+            curves = [record["curve"] for record in by_seed.values() if "steps" in record["curve"]]
+            if of == task and curves:
+                for panel, name in zip(column, ("psnr", "ssim"), strict=True):
+                    curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
+                    panel.plot(curves[0]["steps"], curve, "o-" if "BlurSim" in loss else "s:", markersize=3, label=loss)
+        column[0].set_title(ABOUT[task], fontsize=8)
+        column[0].set_xscale("log")
+        column[0].legend(frameon=False, fontsize=6)
+        column[1].set_xlabel("step")
+    for panel, name in zip(panels[:, 0], ("PSNR, dB", "SSIM"), strict=True):
+        panel.set_ylabel(name)
     save(figure, path)
 
 
@@ -275,7 +373,7 @@ def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] =
     figure = Figure(figsize=(1.25 * len(columns), 1.4 * len(across) + 0.4), layout="constrained")
     panels = figure.subplots(len(across), len(columns), squeeze=False)
     for panel, name in zip(panels[0], columns, strict=True):
-        panel.set_title(name.replace(" area", "").replace(" ", "\n", 1).replace("/", "/\n"), fontsize=6)
+        panel.set_title(name.replace(" ", "\n").replace("/", "/\n"), fontsize=5)
     for row, task in zip(panels, across, strict=True):
         for panel, name in zip(row, columns, strict=True):
             piece = references[task].get(name) or pieces.get((task, name))
@@ -312,9 +410,13 @@ def main() -> None:
         "all": lambda: "\n\n".join([heading(found), *(f"### {ABOUT[t]}\n\n{task_table(cells, t)}" for t in every)]),
         "starts": lambda: by_start(cells),
     }
-    for task in ("aligned", "shift2"):
+    for task in [task for task in ABOUT if task.endswith("unet")]:
+        tables[f"{task} curve"] = lambda task=task: curve_table(cells, task)
+    for task in ("aligned", "shift2", "render"):
         for figure in ("psnr", "ssim"):
             tables[f"{task} {figure}"] = lambda task=task, figure=figure: grid_table(cells, task, figure)
+    if (EVIDENCE / "focus_stack.json").exists():
+        tables["stack"] = lambda: stack_table(json.loads((EVIDENCE / "focus_stack.json").read_text()))
     if (EVIDENCE / "measure.json").exists():
         rows = json.loads((EVIDENCE / "measure.json").read_text())["rows"]
         tables["measure"] = lambda: measure_table(rows, moved=False)

@@ -6,22 +6,35 @@ are grey, float32, black 0 and white 1. The same seed gives the same weights, cr
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matplotlib.image
 import numpy as np
+import pywt
 import skimage
 from flax import nnx
 from jax import Array
+from matplotlib import cbook
 from scipy import ndimage
 from skimage.metrics import structural_similarity
+from sklearn.datasets import load_sample_image
 
-# All lie in the scikit-image package, so nothing is downloaded; no scene is in two lists.
+# All lie in packages that are installed anyway, so nothing is downloaded; no scene is in two lists.
 TRAIN = ("astronaut", "brick", "grass", "gravel", "hubble_deep_field", "moon", "rocket")
 SELECTION = ("stereo_motorcycle", "immunohistochemistry")  # these choose the learning rate, and nothing else
-HELD_OUT = ("camera", "coffee", "chelsea", "coins")
+HELD_OUT = ("camera", "coffee", "chelsea", "coins")  # the figures are means over these
+MORE = ("china", "flower", "aero", "ascent", "grace_hopper")  # for intervals over photographs, together with those
+ELSEWHERE: dict[str, Callable[[], np.ndarray]] = {
+    "china": lambda: load_sample_image("china.jpg"),
+    "flower": lambda: load_sample_image("flower.jpg"),
+    "aero": pywt.data.aero,
+    "ascent": pywt.data.ascent,
+    "grace_hopper": lambda: matplotlib.image.imread(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)),
+}
 
 PATCHES, PATCH = 4, 48  # in a batch; pixels a side
 MARGIN = 12  # pixels around a patch that blur or move into it
@@ -31,7 +44,7 @@ SIGMAS = (0.8, 2.5)
 
 
 class Problem(NamedTuple):
-    """n batches go round and round; the held-out images are whole."""
+    """n batches go round and round; the held-out images are whole, as are those of the photographs trained on."""
 
     params: Any
     inputs: np.ndarray  # (n, N, H, W, planes)
@@ -39,11 +52,13 @@ class Problem(NamedTuple):
     held_inputs: np.ndarray  # (M, H, W, planes)
     held_targets: np.ndarray  # (M, H, W)
     untouched: np.ndarray  # (M, H, W): the result of doing nothing
+    seen_inputs: np.ndarray  # as held_inputs
+    seen_targets: np.ndarray
 
 
 @functools.cache
 def photograph(name: str) -> np.ndarray:
-    image = getattr(skimage.data, name)()
+    image = ELSEWHERE.get(name, getattr(skimage.data, name, None))()
     image = image[0] if isinstance(image, tuple) else image  # the left one of a stereo pair
     image = skimage.util.img_as_float32(image)
     return skimage.color.rgb2gray(image) if image.ndim == 3 else image
@@ -76,16 +91,34 @@ def crop(place: tuple[str, int, int], size: int, sigma: float = 0) -> np.ndarray
     return wide[around : around + size, around : around + size]
 
 
-def moved(place: tuple[str, int, int], size: int, shift: np.ndarray, degrees: float, scale: float) -> np.ndarray:
-    """A crop seen from elsewhere: its pixel c + d, c being the centre, is the photograph's at c + shift + scale R d."""
+def moved(
+    place: tuple[str, int, int], size: int, shift: np.ndarray, degrees: float = 0, scale: float = 1
+) -> np.ndarray:
+    """A crop of the photograph as seen from elsewhere: pixel c + d, c being the centre of the photograph, is the
+    photograph's at c + shift + scale R d."""
     name, top, left = place
     angle = np.deg2rad(degrees)
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    half = (size - 1) / 2
-    offset = np.array([top, left]) + half + shift - matrix @ [half, half]
+    middle = (np.array(photograph(name).shape) - 1) / 2
+    offset = middle + shift + matrix @ ([top, left] - middle)
     return ndimage.affine_transform(
         spline(name), matrix, offset, (size, size), output=np.float32, order=3, prefilter=False, mode="mirror"
     )
+
+
+def displaced(place: tuple[str, int, int], displacement: np.ndarray) -> np.ndarray:
+    """A crop each of whose pixels lies elsewhere in the photograph, by displacement: (2, size, size), in pixels."""
+    name, top, left = place
+    where = np.indices(displacement.shape[1:]) + np.array([top, left])[:, None, None] + displacement
+    return ndimage.map_coordinates(spline(name), where, output=np.float32, order=3, prefilter=False, mode="mirror")
+
+
+def smooth_field(rng: np.random.Generator, size: int, length: float, most: float) -> np.ndarray:
+    """(2, size, size): Gaussian, correlated as exp(-r^2 / (2 length^2)), scaled so that its longest vector is most."""
+    margin = int(2 * length)
+    white = rng.standard_normal((2, size + 2 * margin, size + 2 * margin))
+    field = ndimage.gaussian_filter(white, length / np.sqrt(2), axes=(1, 2))[:, margin:-margin, margin:-margin]
+    return most * field / np.linalg.norm(field, axis=0).max()
 
 
 def noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -126,13 +159,47 @@ class Network(nnx.Module):
         return self.last(h)[..., 0] + self.skip * x[..., 0]
 
 
+class UNet(nnx.Module):
+    """As Network, with two scales and fifteen times the weights: 159 thousand. As in FFDNet each square of four pixels
+    becomes one of four planes, and back again at the end."""
+
+    def __init__(self, planes: int, skip: bool, rngs: nnx.Rngs, widths: tuple[int, int] = (32, 96)) -> None:
+        fine, coarse = widths
+        self.down = nnx.List([Convolution(4 * planes, fine, rngs), Convolution(fine, fine, rngs)])
+        self.bottom = nnx.List([Convolution(fine, coarse, rngs), Convolution(coarse, coarse, rngs)])
+        self.up = nnx.List([Convolution(coarse + fine, fine, rngs)])
+        self.last = Convolution(fine, 4, rngs, zero=skip)
+        self.skip = skip
+
+    def __call__(self, x: Array) -> Array:
+        def through(layers: Any, h: Array) -> Array:
+            for layer in layers:
+                h = nnx.leaky_relu(layer(h), 0.1)
+            return h
+
+        count, height, width, planes = x.shape
+        squares = x.reshape(count, height // 2, 2, width // 2, 2, planes).transpose(0, 1, 3, 2, 4, 5)
+        fine = through(self.down, squares.reshape(count, height // 2, width // 2, 4 * planes))
+        coarse = through(self.bottom, nnx.avg_pool(fine, (2, 2), strides=(2, 2)))
+        larger = coarse.repeat(2, axis=1).repeat(2, axis=2)
+        out = self.last(through(self.up, jnp.concatenate([larger, fine], axis=-1)))
+        back = out.reshape(count, height // 2, width // 2, 2, 2).transpose(0, 1, 3, 2, 4)
+        return back.reshape(count, height, width) + self.skip * x[..., 0]
+
+
 @dataclass(frozen=True)
 class Learned:
-    """A task for the network; a subclass says what a pair is: (planes of the input, target)."""
+    """A task for a network; a subclass says what a pair is: (planes of the input, target)."""
 
     skip: bool = True
     radius: int = 2  # of the L1 that searches shifts
     planes: int = 1
+    network: Callable[..., Any] = Network
+    steps: int = 400
+    patches: int = PATCHES
+    patch: int = PATCH
+    looks: tuple[float, ...] = (0.25, 0.5, 0.75, 1)  # parts of the training after which its curve has a point
+    photographs: tuple[str, ...] = HELD_OUT + MORE
 
     def pair(self, rng: np.random.Generator, place: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
@@ -142,17 +209,19 @@ class Learned:
 
     def problem(self, seed: int, names: tuple[str, ...], steps: int) -> Problem:
         rng = np.random.default_rng(seed)
-        pairs = [self.pair(rng, random_place(rng, TRAIN, PATCH)) for _ in range(steps * PATCHES)]
+        pairs = [self.pair(rng, random_place(rng, TRAIN, self.patch)) for _ in range(steps * self.patches)]
         inputs, targets = (np.stack(side).astype(np.float32) for side in zip(*pairs, strict=True))
         judges = [pair for i, name in enumerate(names) for pair in self.held_out(np.random.default_rng(i), name)]
         held_inputs, held_targets = (np.stack(side).astype(np.float32) for side in zip(*judges, strict=True))
-        shape = (steps, PATCHES, PATCH, PATCH)
-        params = nnx.state(Network(self.planes, self.skip, nnx.Rngs(seed)))
-        held = (held_inputs, held_targets, held_inputs[..., 0])
+        seen = [self.held_out(np.random.default_rng(i), name)[0] for i, name in enumerate(TRAIN)]
+        seen_inputs, seen_targets = (np.stack(side).astype(np.float32) for side in zip(*seen, strict=True))
+        shape = (steps, self.patches, self.patch, self.patch)
+        params = nnx.state(self.network(self.planes, self.skip, nnx.Rngs(seed)))
+        held = (held_inputs, held_targets, held_inputs[..., 0], seen_inputs, seen_targets)
         return Problem(params, inputs.reshape(*shape, self.planes), targets.reshape(shape), *held)
 
     def predict(self, params: Any, inputs: Array) -> Array:
-        graph = nnx.graphdef(nnx.eval_shape(lambda: Network(self.planes, self.skip, nnx.Rngs(0))))
+        graph = nnx.graphdef(nnx.eval_shape(lambda: self.network(self.planes, self.skip, nnx.Rngs(0))))
         return nnx.merge(graph, params)(inputs)
 
     def result(self, params: Any, inputs: Array) -> Array:
@@ -162,20 +231,28 @@ class Learned:
 
 @dataclass(frozen=True)
 class Deblur(Learned):
-    """Blurred and noisy to sharp. In training the target is moved at random; when judged it never is."""
+    """Blurred and noisy to sharp. In training the target is moved at random; when judged it never is.
+
+    Breathing is that of the frames of a focus stack: the whole photograph is turned and scaled, about its centre.
+    """
 
     shift: float = 0  # pixels, the most in each direction
     whole: bool = False  # whole pixels only
     degrees: float = 0
     scale: float = 0
+    parallax: float = 0  # pixels, the longest displacement
+    correlation: float = 12  # pixels, of the displacements
 
     def pair(self, rng: np.random.Generator, place: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        blurred = noise(rng, crop(place, PATCH, rng.uniform(*SIGMAS)))
+        blurred = noise(rng, crop(place, self.patch, rng.uniform(*SIGMAS)))
+        if self.parallax:
+            field = smooth_field(rng, self.patch, self.correlation, self.parallax)
+            return blurred[..., None], displaced(place, field)
         shift = rng.uniform(-self.shift, self.shift, 2)
         shift = rng.integers(-int(self.shift), int(self.shift), 2, endpoint=True) if self.whole else shift
         degrees = rng.uniform(-self.degrees, self.degrees)
         scale = 1 + rng.uniform(-self.scale, self.scale)
-        return blurred[..., None], moved(place, PATCH, shift, degrees, scale)
+        return blurred[..., None], moved(place, self.patch, shift, degrees, scale)
 
     def held_out(self, rng: np.random.Generator, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         place = centre(name, WHOLE)
@@ -207,6 +284,9 @@ class Fit:
     radius: int = 2
     sigma: float = 1.5
     size: int = 128
+    steps: int = 400
+    looks: tuple[float, ...] = (0.25, 0.5, 0.75, 1)
+    photographs: tuple[str, ...] = HELD_OUT
 
     def problem(self, seed: int, names: tuple[str, ...], steps: int) -> Problem:
         rng = np.random.default_rng(seed)
@@ -222,6 +302,8 @@ class Fit:
             four(measured)[..., None],
             four(sharp),
             four(measured),
+            four(measured)[..., None],
+            four(sharp),
         )
 
     def predict(self, params: Any, inputs: Array) -> Array:
@@ -242,16 +324,28 @@ def soft_mask(rng: np.random.Generator, size: int) -> np.ndarray:
     return (1 / (1 + np.exp(-inside * rng.uniform(8, 40)))).astype(np.float32)
 
 
+BREATHING = {"shift": 1, "degrees": 0.3, "scale": 0.015, "radius": 4}
+PARALLAX = {"parallax": 3, "radius": 3}
+LARGE = {"patch": 160, "patches": 1}
+LONG = {"network": UNet, "steps": 2000, "patch": 64, "patches": 2, "looks": (0.05, 0.1, 0.2, 0.5, 1)}
 TASKS: dict[str, Any] = {
     "shift2": Deblur(shift=2, radius=2),
     "aligned": Deblur(),
     "shift4": Deblur(shift=4, radius=4),
     "render": Render(),
     "shift1": Deblur(shift=1, radius=1),
-    "warp": Deblur(degrees=1.5, scale=0.02, radius=1),
+    "breathing": Deblur(**BREATHING),
+    "parallax": Deblur(**PARALLAX),
     "scratch": Deblur(skip=False),
     "fit": Fit(),
     "shift2-whole": Deblur(shift=2, whole=True, radius=2),
+    "aligned-160": Deblur(**LARGE),
+    "shift2-160": Deblur(shift=2, radius=2, **LARGE),
+    "breathing-160": Deblur(**BREATHING, **LARGE),
+    "parallax-160": Deblur(**PARALLAX, **LARGE),
+    "aligned-unet": Deblur(**LONG),
+    "shift2-unet": Deblur(shift=2, radius=2, **LONG),
+    "breathing-unet": Deblur(**BREATHING, **LONG),
 }
 
 BANDS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
@@ -266,6 +360,9 @@ def figures(output: np.ndarray, target: np.ndarray, untouched: np.ndarray) -> di
     sharpness      sum of squared differences of neighbours, output / target: 1 is as sharp as the target
     edges          RMS difference of the gradients, relative to the target's RMS gradient
     bands          in each of four bands of frequency, the distance of the magnitudes relative to the target's
+    power          in each of them the power, output / target: above 1 is sharper than the target, or noisier
+    smooth         PSNR of the third of the pixels around which the target varies least
+    textured       PSNR of the third around which it varies most
     correlation    with the target
     collapsed      1 if not finite, correlation below 0.5, or PSNR 3 dB or more below that of doing nothing; else 0
     """
@@ -286,7 +383,8 @@ def figures(output: np.ndarray, target: np.ndarray, untouched: np.ndarray) -> di
         "psnr_shifted": psnr_best_shift(output, target),
         "sharpness": float((slope_x**2).sum() / (slope_y**2).sum()),
         "edges": float(np.sqrt(((slope_x - slope_y) ** 2).mean() / (slope_y**2).mean())),
-        "bands": band_errors(output, target),
+        **dict(zip(("bands", "power"), by_band(output, target), strict=True)),
+        **dict(zip(("smooth", "textured"), by_texture(output, target), strict=True)),
         "correlation": float(correlation),
         "collapsed": int(correlation < 0.5 or found <= psnr(untouched, target) - 3),
     }
@@ -303,10 +401,21 @@ def psnr_best_shift(x: np.ndarray, y: np.ndarray, radius: int = SEARCHED) -> flo
     return max(psnr(x[i : i + height, j : j + width], inner) for i in shifts for j in shifts)
 
 
-def band_errors(x: np.ndarray, y: np.ndarray) -> list[float]:
-    """With a Hann window, as the image's borders would otherwise count as edges."""
+def by_band(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
+    """Errors and powers, with a Hann window, as the image's borders would otherwise count as edges."""
     window = np.outer(*(np.hanning(side) for side in x.shape))
     X, Y = (np.abs(np.fft.fft2((image - y.mean()) * window)) for image in (x, y))
     frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, x.shape), indexing="ij"))
     bands = [(low <= frequency) & (frequency < high) for low, high in itertools.pairwise(BANDS)]
-    return [float(np.linalg.norm((X - Y)[band]) / np.linalg.norm(Y[band])) for band in bands]
+    errors = [float(np.linalg.norm((X - Y)[band]) / np.linalg.norm(Y[band])) for band in bands]
+    return errors, [float((X[band] ** 2).sum() / (Y[band] ** 2).sum()) for band in bands]
+
+
+def by_texture(x: np.ndarray, y: np.ndarray, window: int = 7) -> tuple[float, float]:
+    """PSNR of the third of the pixels with the least standard deviation of y around them, and of that with the most."""
+    mean = lambda image: ndimage.uniform_filter(image, window)
+    rank = (mean(y.astype(float) ** 2) - mean(y.astype(float)) ** 2).ravel().argsort(kind="stable")
+    third = len(rank) // 3
+    return psnr(x.ravel()[rank[:third]], y.ravel()[rank[:third]]), psnr(
+        x.ravel()[rank[-third:]], y.ravel()[rank[-third:]]
+    )

@@ -1,4 +1,4 @@
-"""How well it trains: the same small network, from the same seeds, with every loss.
+"""How well it trains: the same network, from the same seeds, with every loss.
 
     python benchmarks/training.py                      # everything that results/evidence/training.jsonl lacks: hours
     python benchmarks/training.py --tasks shift2 --losses L1 MSE
@@ -8,7 +8,8 @@
     python benchmarks/evidence.py                      # tables and pictures from the results
 
 Each finished run is a line of the results; a line in between says on which machine, with which versions, the runs
-of a session were made. Runs that are there already are not repeated. README.md beside this file tells the rest.
+of a session were made. Runs that are there already are not repeated. What is run, and in which order, says plan().
+README.md beside this file tells the rest.
 """
 
 import argparse
@@ -38,13 +39,19 @@ from PIL import Image
 from tqdm import tqdm
 
 RESULTS = Path(__file__).parent / "results" / "evidence" / "training.jsonl"
-STEPS, CHUNK = 400, 25  # of one training; those that one call makes
+CHUNK = 20  # steps that one call makes
 RATES = (1e-3, 3e-3, 1e-2)  # of Adam, at the start of its cosine
-CURVE = 4  # times in a training that the held-out images are looked at
+SHORT = 400  # the most steps of a training that chooses a rate
+LOOKED_AT = ("psnr", "ssim", "smooth", "textured", "power")  # in the course of a training
 FIRST = 10  # seed of the table; those below it were looked at while the benchmark was made
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
-QUICK = ["MSE", "L1", losses.SHIFTED, *(f"BlurSim magnitude/magnitude area {alpha}" for alpha in ("0.1", "0.9->0.1"))]
-PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scipy")
+QUICK = [
+    "MSE",
+    "L1",
+    losses.SHIFTED,
+    *(f"BlurSim magnitude/magnitude p=2 k=5 area {alpha}" for alpha in ("0.1", "0.9->0.1")),
+]
+PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scikit-learn", "PyWavelets", "scipy")
 SHOWN = (0, slice(16, 112), slice(16, 112))  # of the first held-out image, for the pictures
 
 
@@ -70,19 +77,57 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=tasks.TASKS, default=list(tasks.TASKS), metavar="TASK")
     parser.add_argument("--losses", nargs="+", choices=losses.NAMES, metavar="LOSS", help="names that --list prints")
-    parser.add_argument("--seeds", type=int, default=5, help="how many (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each training (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, help="how many (default: as planned; 5 of what is not)")
+    parser.add_argument("--steps", type=int, help="of each training (default: those of the task)")
     parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="the I-th of N parts of the work")
     parser.add_argument("--side-by-side", type=int, help="trainings in one vmap (default: 1 on a CPU, 8 on a GPU)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(words)
-    if options.steps < 1 or options.steps % CHUNK:
+    if options.steps is not None and (options.steps < 1 or options.steps % CHUNK):
         parser.error(f"expected a multiple of {CHUNK} as --steps, got {options.steps}")
     if options.quick:
         options.tasks, options.losses, options.seeds, options.steps = ["shift2"], QUICK, 2, 200
     return options
+
+
+def plan() -> Iterator[tuple[str, str, int]]:
+    """(task, loss, seeds), what tells most first; a cell that comes again asks for more seeds."""
+    rivals = [*losses.PEERS, *losses.SEARCHES]
+    few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
+    more = [*few, losses.TILES, "MS-SSIM + L1", *losses.BEST]
+    in_place = ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1"]
+    complex_, magnitude = losses.BEST[:2], losses.BEST[-2:]
+    old = [loss for loss in losses.MAIN if loss not in losses.BEST]
+
+    def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
+        return ((name, loss, seeds) for name in names for loss in of)
+
+    # Of p = 2 there is an older grid, and the spectrum that suits a task is known from it.
+    first = [loss for loss in losses.GRID if "p=1" in loss]
+    magnitudes, complexes = ([loss for loss in first if f" {word}" in loss] for word in ("magnitude", "complex"))
+    plain = lambda of: [loss for loss in of if "/vector" not in loss]
+    yield from all_of(["shift2", "breathing", "parallax"], losses.BEST[2:], 1)
+    yield from all_of(["aligned", "render"], losses.BEST[:3], 1)
+    yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
+    yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
+    yield from all_of(["shift2"], plain(magnitudes), 1)
+    yield from all_of(["aligned", "render"], plain(complexes), 1)
+    yield from all_of(["breathing", "parallax"], more, 1)
+    yield from all_of(["shift2"], magnitudes, 1)
+    yield from all_of(["aligned", "render"], complexes, 1)
+    yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], more, 5)
+    yield from all_of(["shift2", "breathing", "parallax", "aligned"], [*rivals, losses.SLICED], 1)
+    yield from all_of(["shift2", "aligned", "render"], list(losses.GRID), 1)
+    yield from all_of(["shift2-160", "breathing-160", "parallax-160", "aligned-160"], more, 1)
+    yield from all_of(["breathing-unet"], [*magnitude, *few], 1)
+    yield from all_of(["shift2-unet"], [*magnitude, *few], 3)
+    yield from all_of(["aligned-unet"], [*complex_, *in_place], 3)
+    small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
+    yield from all_of(small, [*rivals, *losses.BEST], 5)
+    yield from all_of(small, old, 5)
+    yield from all_of(["scratch"], [losses.TRAP], 5)
 
 
 def shard(word: str) -> tuple[int, int]:
@@ -92,23 +137,33 @@ def shard(word: str) -> tuple[int, int]:
     return part - 1, parts
 
 
-def cells(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """(task, loss), what tells most first: peers and main options of every task, then the rest of the grid."""
-    first = [*losses.PEERS, losses.SHIFTED, *losses.MAIN]
-    wanted = [(task, loss) for task in options.tasks for loss in options.losses or first]
-    if not options.losses:
-        rest = [loss for loss in losses.GRID if loss not in losses.MAIN]
-        wanted += [(task, loss) for task in ("shift2", "aligned") if task in options.tasks for loss in rest]
-        wanted += [("scratch", losses.TRAP)] * ("scratch" in options.tasks)
+def cells(options: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Of the plan what the options ask for, then what they ask for besides it."""
+    wanted = [(name, loss, seeds) for name, loss, seeds in plan() if name in options.tasks]
+    if options.losses:
+        planned = [cell for cell in wanted if cell[1] in options.losses]
+        known = {cell[:2] for cell in planned}
+        every = [(name, loss) for name in options.tasks for loss in options.losses]
+        wanted = planned + [(*cell, 5) for cell in every if cell not in known]
+    if options.seeds:
+        wanted = [(*cell[:2], options.seeds) for cell in wanted]
     share, shares = options.shard
-    return wanted[share::shares]
+    # A cell stays with its shard when it comes again, for more seeds.
+    part = {cell: i % shares for i, cell in enumerate(dict.fromkeys(cell[:2] for cell in wanted))}
+    asked: dict[tuple[str, str], int] = {}
+    found = []
+    for name, loss, seeds in wanted:
+        if part[name, loss] == share and seeds > asked.get((name, loss), 0):
+            asked[name, loss] = seeds
+            found.append((name, loss, seeds))
+    return found
 
 
 def show(options: argparse.Namespace) -> None:
     done = finished(options.output, options.steps)
-    for task, loss in cells(options):
-        rates, seeds = (len([key for key in done if key[:2] == (task, loss) and key[4] is c]) for c in (True, False))
-        print(f"{task:14}{loss:44}{rates} of {len(RATES)} rates  {seeds} of {options.seeds} seeds")
+    for name, loss, seeds in cells(options):
+        rates, runs = (len([key for key in done if key[:2] == (name, loss) and key[4] is c]) for c in (True, False))
+        print(f"{name:16}{loss:52}{rates} of {len(RATES)} rates  {min(runs, seeds)} of {seeds} seeds")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -124,15 +179,14 @@ def run(options: argparse.Namespace) -> None:
     known = False
     wanted = cells(options)
     rates = 0 if options.quick else len(RATES)
-    with tqdm(total=len(wanted) * (options.seeds + rates), unit="run", smoothing=0.1) as progress:
-        for name, loss in wanted:
-            train = trainer(name, loss, options.steps)
+    with tqdm(total=sum(seeds + rates for *_, seeds in wanted), unit="run", smoothing=0.1) as progress:
+        for name, loss, seeds in wanted:
             done = finished(options.output, options.steps)
             if not any(key[0] == name for key in done):
                 of = problem(name, FIRST, tasks.HELD_OUT, CHUNK)
                 pieces = {"input": png(of.untouched[SHOWN]), "target": png(of.held_targets[SHOWN])}
                 append(options.output, {"reference": name, **pieces})
-            for record in cell(name, loss, train, done, options):
+            for record in cell(name, loss, seeds, done, options):
                 progress.set_description(f"{name}, {loss}")
                 progress.set_postfix(psnr=record["figures"].get("psnr"), refresh=False)
                 progress.update()
@@ -145,27 +199,30 @@ def run(options: argparse.Namespace) -> None:
 
 
 def cell(
-    name: str, loss: str, train: Callable[..., Any], done: dict[Any, dict[str, Any]], options: argparse.Namespace
+    name: str, loss: str, seeds: int, done: dict[Any, dict[str, Any]], options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The runs of a task and a loss, those already done as they are: first to choose the rate, then the seeds."""
+    task = tasks.TASKS[name]
+    steps = options.steps or task.steps
 
     def runs(seeds: Sequence[int], rates: Sequence[float], choosing: bool) -> Iterator[dict[str, Any]]:
         wanted = [(seed, rate) for seed in seeds for rate in rates]
         keys = {pair: (name, loss, *pair, choosing) for pair in wanted}
         missing = [pair for pair in wanted if keys[pair] not in done]
         yield from (done[keys[pair]] for pair in wanted if pair not in missing)
+        of = min(steps, SHORT) if choosing else steps
         for some in (missing[i : i + options.side_by_side] for i in range(0, len(missing), options.side_by_side)):
-            names = tasks.SELECTION if choosing else tasks.HELD_OUT
-            for (seed, rate), found in zip(some, train(some, names), strict=True):
+            names = tasks.SELECTION if choosing else task.photographs
+            for (seed, rate), found in zip(some, trainer(name, loss, of)(some, names), strict=True):
                 words = {"task": name, "loss": loss, "seed": seed, "rate": rate, "choosing": choosing}
-                yield {**words, "steps": options.steps, **found}
+                yield {**words, "steps": of, **found}
 
     best = RATES[1]
     if not options.quick:
         tried = list(runs([CHOOSING], RATES, choosing=True))
         yield from tried
         best = chosen(tried)
-    yield from runs(range(FIRST, FIRST + options.seeds), [best], choosing=False)
+    yield from runs(range(FIRST, FIRST + seeds), [best], choosing=False)
 
 
 def chosen(tried: Sequence[dict[str, Any]]) -> float:
@@ -181,10 +238,8 @@ def problem(name: str, seed: int, names: tuple[str, ...], steps: int) -> tasks.P
     return tasks.TASKS[name].problem(seed, names, steps)
 
 
-def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[str, Any]]]:
-    """train([(seed, rate), ...], held-out photographs) -> what there is to say of each; compiled once."""
-    task = tasks.TASKS[name]
-    loss = losses.make(loss_name, task.radius)
+def learner(task: Any, loss: losses.Loss, steps: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """begin(params) -> moments; chunk(params, moments, rate, inputs, targets, first step) -> what CHUNK steps later."""
     adam = optax.scale_by_adam()
 
     def chunk(params: Any, moments: Any, rate: Array, inputs: Array, targets: Array, begin: Array) -> Any:
@@ -198,30 +253,45 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
 
         return jax.lax.scan(step, (params, moments), begin + jnp.arange(CHUNK))
 
+    return adam.init, chunk
+
+
+@functools.lru_cache(maxsize=1)
+def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[str, Any]]]:
+    """train([(seed, rate), ...], held-out photographs) -> what there is to say of each; compiled once."""
+    task = tasks.TASKS[name]
+    begin, chunk = learner(task, losses.make(loss_name, task.radius), steps)
     # The first axis of everything: trainings side by side, each with its seed and rate.
-    chunk = jax.jit(jax.vmap(chunk, (0, 0, 0, 0, 0, None)))
+    begin, chunk = jax.vmap(begin), jax.jit(jax.vmap(chunk, (0, 0, 0, 0, 0, None)))
     result = jax.jit(jax.vmap(task.result))
     drawn = name in evidence.DRAWN and loss_name in evidence.SHOWN
 
     def train(runs: Sequence[tuple[int, float]], names: tuple[str, ...]) -> list[dict[str, Any]]:
         problems = [problem(name, seed, names, steps) for seed, _ in runs]
+        # Means are over the first photographs, which runs from before there were more have as well.
+        firsts = sum(name not in tasks.MORE for name in names)
+        count = len(problems[0].held_targets) * firsts // len(names)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
         rates = jnp.array([rate for _, rate in runs])
-        begin = time.perf_counter()
-        params, moments = stacked.params, jax.vmap(adam.init)(stacked.params)
-        values, scores = [], []
-        judged = {steps * part // CURVE // CHUNK * CHUNK for part in range(1, CURVE + 1)}
+        started = time.perf_counter()
+        params, moments = stacked.params, begin(stacked.params)
+        values, curve = [], []
+        parts = (1,) if names == tasks.SELECTION else task.looks
+        looks = {max(1, int(steps * part) // CHUNK) * CHUNK for part in parts}
         for start in range(0, steps, CHUNK):
             (params, moments), value = chunk(params, moments, rates, stacked.inputs, stacked.targets, start)
             values.append(value.mean(axis=1))
-            if start + CHUNK in judged:
-                outputs = np.asarray(result(params, stacked.held_inputs))
-                scores.append([mean_psnr(*of) for of in zip(outputs, stacked.held_targets, strict=True)])
-        seconds = (time.perf_counter() - begin) / len(runs)
+            if start + CHUNK in looks:
+                seen = np.asarray(result(params, stacked.seen_inputs))
+                first = np.asarray(result(params, stacked.held_inputs[:, :count]))
+                curve.append([look(*of) for of in zip(first, seen, problems, strict=True)])
+        outputs = np.asarray(result(params, stacked.held_inputs))
+        seconds = (time.perf_counter() - started) / len(runs)
         return [
             {
-                **judge(output, one, shown=drawn and one_seed == FIRST and names == tasks.HELD_OUT),
-                "curve": {"loss": short(np.array(values)[:, i]), "psnr": short(np.array(scores)[:, i])},
+                **judge(output, one, count, shown=drawn and one_seed == FIRST and names == task.photographs),
+                "curve": {"steps": sorted(looks), "loss": short(np.array(values)[:, i])}
+                | {key: [short(points[i][key]) for points in curve] for key in curve[0][i]},
                 "seconds": round(seconds, 2),
             }
             for i, (output, one, (one_seed, _)) in enumerate(zip(outputs, problems, runs, strict=True))
@@ -230,18 +300,26 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
     return train
 
 
-def mean_psnr(outputs: np.ndarray, targets: np.ndarray) -> float:
-    inner = lambda image: np.asarray(image)[(slice(tasks.BORDER, -tasks.BORDER),) * 2]
-    pairs = zip(outputs, targets, strict=True)
-    return float(np.mean([tasks.psnr(inner(x).clip(0, 1), inner(y)) for x, y in pairs]))
+def look(outputs: np.ndarray, seen: np.ndarray, of: tasks.Problem) -> dict[str, Any]:
+    """Figures in the course of a training; psnr_seen is of the photographs that it trains on, their targets aligned."""
+
+    def means(outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        return mean_figures([tasks.figures(x, y, y) for x, y in zip(outputs, targets, strict=True)])
+
+    held, again = means(outputs, of.held_targets[: len(outputs)]), means(seen, of.seen_targets)
+    return {name: held.get(name, np.nan) for name in LOOKED_AT} | {"psnr_seen": again.get("psnr", np.nan)}
 
 
-def judge(outputs: np.ndarray, of: tasks.Problem, shown: bool) -> dict[str, Any]:
-    """Mean figures over the held-out images, PSNR and SSIM of each, and a piece of the first to look at."""
-    each = [tasks.figures(*images) for images in zip(outputs, of.held_targets, of.untouched, strict=True)]
+def mean_figures(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     names = each[0].keys() if all(e.keys() == each[0].keys() for e in each) else ["collapsed"]
+    return {name: np.mean([e[name] for e in each], axis=0) for name in names}
+
+
+def judge(outputs: np.ndarray, of: tasks.Problem, count: int, shown: bool) -> dict[str, Any]:
+    """Mean figures over the first held-out images, PSNR and SSIM of each, and a piece of the first to look at."""
+    each = [tasks.figures(*images) for images in zip(outputs, of.held_targets, of.untouched, strict=True)]
     found = {
-        "figures": {name: short(np.mean([e[name] for e in each], axis=0)) for name in names},
+        "figures": {name: short(value) for name, value in mean_figures(each[:count]).items()},
         "each": {name: short([e.get(name, np.nan) for e in each]) for name in ("psnr", "ssim")},
     }
     return {**found, "piece": png(outputs[SHOWN])} if shown else found
@@ -270,8 +348,16 @@ def append(path: Path, record: dict[str, Any]) -> None:
     os.close(file)
 
 
-def finished(path: Path, steps: int) -> dict[tuple[Any, ...], dict[str, Any]]:
-    records = [r for r in evidence.lines(path) if r.get("steps") == steps]
+def finished(path: Path, steps: int | None = None) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The runs of that many steps (None: as planned), unless there are more photographs by now to be judged on."""
+
+    def complete(r: dict[str, Any]) -> bool:
+        task = tasks.TASKS[r["task"]]
+        of = steps or task.steps
+        fewer = not r["choosing"] and len(r["each"]["psnr"]) < 2 * len(task.photographs)
+        return r["steps"] == (min(of, SHORT) if r["choosing"] else of) and not fewer
+
+    records = [r for r in evidence.lines(path) if "task" in r and complete(r)]
     return {(r["task"], r["loss"], r["seed"], r["rate"], r["choosing"]): r for r in records}
 
 
