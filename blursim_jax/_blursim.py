@@ -217,7 +217,7 @@ def difference_maps(
 class _Options(NamedTuple):
     """What is known when the computation is compiled; axes are counted from the end."""
 
-    axes: tuple[int, ...]
+    axes: Any  # a sequence of integers as it was given; once checked a tuple
     spectrum: str
     edges: str
     sobel_size: int

@@ -8,6 +8,7 @@ pixels, followed for each component by (z-1) along its own axis and (1+z) along 
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +77,7 @@ def _times_two_to(x: Array, exponent: int) -> Array:
     return x
 
 
-def _smooth(x: Array, axes: int, size: int, mode: str) -> Array:
+def _smooth(x: Array, axes: int, size: int, mode: Literal["reflect", "symmetric"]) -> Array:
     """Corners of x, mirrored at its edge pixels (mode "reflect") or, itself of corners, beyond them ("symmetric")."""
     for axis in range(x.ndim - axes, x.ndim):
         x = _mirrored(x, axis, size // 2, mode)
@@ -86,7 +87,7 @@ def _smooth(x: Array, axes: int, size: int, mode: str) -> Array:
     return x
 
 
-def _mirrored(x: Array, axis: int, width: int, mode: str) -> Array:
+def _mirrored(x: Array, axis: int, width: int, mode: Literal["reflect", "symmetric"]) -> Array:
     """x with a border of this width along axis."""
     if axis < x.ndim - 1:
         # Rows by index: XLA makes one loop of it and the sums. Along the last axis that loop would not be vectorised.

@@ -59,7 +59,8 @@ def spectrum_map(x: Array, y: Array, axes: int, spectrum: str) -> Array:
 
 def _is_dc(half: Array, axes: int) -> Array:
     """True at frequency 0, False elsewhere; broadcasts to a half spectrum."""
-    return sum(indices(half, axis) for axis in range(-axes, 0)) == 0
+    first, *others = (indices(half, axis) for axis in range(-axes, 0))
+    return sum(others, first) == 0
 
 
 def _rounding(*spectrum: Array, shape: Sequence[int]) -> Array:

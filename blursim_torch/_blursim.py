@@ -1,7 +1,7 @@
 """The public functions: BlurSim, its two terms, what these see of two images, and prepared targets."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -68,13 +68,18 @@ def _flatten(target: Target) -> tuple[list[Any], Any]:
     return [target.image, target.spectrum, target.edges], target.options
 
 
+def _unflatten(tensors: Iterable[Any], options: Any) -> Target:
+    image, spectrum, edges = tensors
+    return Target(image, spectrum, edges, options)
+
+
 def _collate(targets: Sequence[Target], *, collate_fn_map: Any = None) -> Target:
     """The batch that a DataLoader makes of them."""
     return tree_map(lambda *tensors: torch.stack(tensors), *targets)
 
 
 # What torch.func and torch.export, torch.load with weights_only=True, and DataLoader ask of a type.
-register_pytree_node(Target, _flatten, lambda tensors, options: Target(*tensors, options))
+register_pytree_node(Target, _flatten, _unflatten)
 torch.serialization.add_safe_globals([Target])
 default_collate_fn_map[Target] = _collate
 
@@ -248,7 +253,7 @@ def difference_maps(
 class _Options(NamedTuple):
     """What is known when the computation is compiled; axes are counted from the end."""
 
-    axes: tuple[int, ...]
+    axes: Any  # a sequence of integers as it was given; once checked a tuple
     spectrum: str
     edges: str
     sobel_size: int

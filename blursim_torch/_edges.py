@@ -8,6 +8,7 @@ pixels, followed for each component by (z-1) along its own axis and (1+z) along 
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def _times_two_to(x: Tensor, exponent: int) -> Tensor:
     return x
 
 
-def _smooth(x: Tensor, axes: int, size: int, mode: str) -> Tensor:
+def _smooth(x: Tensor, axes: int, size: int, mode: Literal["reflect", "symmetric"]) -> Tensor:
     """Corners of x, mirrored at its edge pixels (mode "reflect") or, itself of corners, beyond them ("symmetric")."""
     for axis in range(x.ndim - axes, x.ndim):
         x = _mirrored(x, axis, size // 2, mode)
@@ -84,7 +85,7 @@ def _smooth(x: Tensor, axes: int, size: int, mode: str) -> Tensor:
     return x
 
 
-def _mirrored(x: Tensor, axis: int, width: int, mode: str) -> Tensor:
+def _mirrored(x: Tensor, axis: int, width: int, mode: Literal["reflect", "symmetric"]) -> Tensor:
     """x with a border of this width along axis."""
     if mode == "symmetric":
         first, last = x.narrow(axis, 0, width), x.narrow(axis, x.shape[axis] - width, width)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ class BlurSim(torch.nn.Module):
         _check_alpha(value)
         if isinstance(value, Real):
             # As a product: the compiler makes a graph of its own for every number to fill with.
-            self.alpha.copy_(torch.ones_like(self.alpha) * value)
+            self.alpha.copy_(torch.ones_like(self.alpha) * cast(float, value))
         elif value.shape == self.alpha.shape:
             self.alpha.copy_(value)
         else:

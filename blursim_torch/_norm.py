@@ -49,7 +49,7 @@ class _Length(torch.autograd.Function):
     def forward(count: int, bound: Bound, *tensors: Tensor) -> Tensor:
         squares = sum_of_squares(tensors[:count])
         # In the memory of the squares, which is nobody else's: new memory costs more than a root.
-        return torch.nn.functional.threshold_(squares, tiny(squares), 0).sqrt_()
+        return torch.threshold_(squares, tiny(squares), 0).sqrt_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -121,7 +121,7 @@ OF_JAX = {
     "indices",
     "_slope",
 }
-OF_TORCH = {"_flatten", "_collate", "_apply", "_component_transposed"}
+OF_TORCH = {"_flatten", "_unflatten", "_collate", "_apply", "_component_transposed"}
 
 
 @pytest.mark.parametrize(
