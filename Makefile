@@ -23,6 +23,7 @@ lint: .venv/test
 
 types: .venv/test
 	.venv/bin/mypy
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
 docs: .venv/docs
 	.venv/bin/mkdocs build --strict
