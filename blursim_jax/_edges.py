@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from blursim_jax._fft import indices
 from blursim_jax._linear import transposes
-from blursim_jax._norm import Bound, eps, length, mean, norm
+from blursim_jax._norm import Bound, eps, length, norm
 
 # Binomial steps that double the numbers; further ones average, so that large kernels don't overflow.
 DOUBLING_STEPS = 7
@@ -26,7 +26,7 @@ def specific(
 ) -> Array:
     """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
     difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
-    distance = norm(difference, p, partial(mean, axes=axes), negligible)
+    distance = norm(difference, p, axes, negligible)
     if normalization == "gain":
         return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
     return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
@@ -152,13 +152,13 @@ def sobel(x: Array, axes: int, size: int) -> tuple[Array, ...]:
 
 
 def _rounding(around: Array) -> Array:
-    """Bound of a Sobel vector's rounding error, squared, from the corners around its pixel (SPEC 7.1).
+    """Bound of a Sobel vector's rounding error, from the corners around its pixel (SPEC 7.1).
 
     It is 16 eps gain times the mean of their absolute values, each over its own gain, 2^(axes (size - 2)).
     """
-    return (8 * eps(around) * around) ** 2
+    return 8 * eps(around) * around
 
 
 def _rounding_of_difference(around_x: Array, around_y: Array) -> Array:
-    """Bound of the rounding error of a difference of lengths, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
-    return 2 * (_rounding(around_x) + _rounding(around_y))
+    """Bound of the rounding error of a difference of lengths."""
+    return _rounding(around_x) + _rounding(around_y)

@@ -24,8 +24,8 @@ def indices(x: Array, axis: int) -> Array:
 
 
 def multiplicity(half: Array, width: int) -> Array:
-    """How many columns of a spectrum one of its half stands for: 2, but those with no mirror image 1; broadcasts."""
-    column = indices(half, -1)
+    """How many columns of a spectrum each one of its half stands for: 2, but those with no mirror image 1."""
+    column = lax.iota(jnp.int32, half.shape[-1])
     return jnp.where((column == 0) | (2 * column == width), 1, 2).astype(half.dtype)
 
 
@@ -37,6 +37,7 @@ def _rfftn(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Array]:
 def _rfftn_transposed(real: Array, imag: Array, *, shape: tuple[int, ...]) -> tuple[Array]:
     # The inverse counts a column as often as its multiplicity, and divides by the number of pixels.
     weight = math.prod(shape) / multiplicity(real, shape[-1])
+    weight = weight.reshape((1,) * (real.ndim - 1) + weight.shape)
     return (_image_by_image(lax.FftType.IRFFT, shape)(lax.complex(weight * real, weight * imag)),)
 
 

@@ -1,14 +1,13 @@
 """Lengths and means, whose derivatives are taken as zero where they have none (SPEC 7)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-Mean = Callable[[Array], Array]
-# A function of arrays to come, and these arrays: called, it gives the square below which a length is rounding alone.
+# A function of arrays to come, and these arrays: called, it gives the length that rounding alone can make.
 Bound = partial[Array]
 
 
@@ -38,8 +37,8 @@ root.defjvps(lambda tangent, _, squares, negligible: tangent * _slope(squares, n
 
 
 def length(components: Sequence[Array], negligible: Bound) -> Array:
-    """|a| of vectors or complex numbers; its derivative a / |a| is 0 where |a|^2 <= negligible() (SPEC 7.1)."""
-    return root(sum_of_squares(components), negligible())
+    """|a| of vectors or complex numbers; its derivative a / |a| is 0 where |a| <= negligible() (SPEC 7.1)."""
+    return root(sum_of_squares(components), negligible() ** 2)
 
 
 def sum_of_squares(components: Sequence[Array]) -> Array:
@@ -48,11 +47,18 @@ def sum_of_squares(components: Sequence[Array]) -> Array:
     return sum(others, first)
 
 
-def mean(pixels: Array, axes: int) -> Array:
-    """Over the last axes."""
-    return jnp.mean(pixels, range(-axes, 0))
+def mean(values: Array, axes: int, weights: Array | None = None) -> Array:
+    """Over the last axes, with weights along the last one if they are given, whose sum is 1."""
+    if weights is None:
+        return jnp.mean(values, range(-axes, 0))
+    columns = jnp.mean(values, range(-axes, -1))
+    return jnp.sum(columns * weights.reshape((1,) * (columns.ndim - 1) + weights.shape), -1)
 
 
-def norm(difference: Sequence[Array], p: int, average: Mean, negligible: Bound) -> Array:
+def norm(
+    difference: Sequence[Array], p: int, axes: int, negligible: Bound, weights: Array | None = None
+) -> Array:
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
-    return root(average(sum_of_squares(difference))) if p == 2 else average(length(difference, negligible))
+    if p == 1:
+        return mean(length(difference, negligible), axes, weights)
+    return root(mean(sum_of_squares(difference), axes, weights))

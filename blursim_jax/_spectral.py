@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from blursim_jax._fft import indices, multiplicity, rfftn
-from blursim_jax._norm import Bound, eps, length, mean, norm, root, sum_of_squares
+from blursim_jax._norm import Bound, eps, length, mean, norm, sum_of_squares
 
 
 def general(x: Array, y: Array, magnitude_of_y: Array | None, axes: int, spectrum: str, p: int) -> Array:
@@ -20,9 +20,10 @@ def general(x: Array, y: Array, magnitude_of_y: Array | None, axes: int, spectru
     shape = x.shape[-axes:]
     if spectrum == "complex" and p == 2:
         # By Parseval's theorem, without an FFT (SPEC 3.4).
-        return root(mean((x - y) ** 2, axes))
+        return norm([x - y], p, axes, partial(jnp.zeros_like, x))
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
-    return norm(difference, p, lambda half: _sum(half, shape) / math.prod(shape), negligible) / math.sqrt(math.prod(shape))
+    weights = _weights(difference[0], shape[-1])
+    return norm(difference, p, axes, negligible, weights) / math.sqrt(math.prod(shape))
 
 
 def spectral_difference(
@@ -61,23 +62,23 @@ def _is_dc(half: Array, axes: int) -> Array:
     return sum(indices(half, axis) for axis in range(-axes, 0)) == 0
 
 
-def _sum(half: Array, shape: Sequence[int]) -> Array:
-    """Sum over a whole spectrum of what is the same in its two halves."""
-    columns = jnp.sum(half, range(-len(shape), -1))
-    return jnp.sum(multiplicity(columns, shape[-1]) * columns, -1)
+def _weights(half: Array, width: int) -> Array:
+    """What each column of a half spectrum counts in a mean over the whole."""
+    return multiplicity(half, width) / width
 
 
 def _rounding(*spectrum: Array, shape: Sequence[int]) -> Array:
-    """Bound of an FFT's rounding error, squared, from the energy in a bin's lines and in the image (SPEC 7.1)."""
+    """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1)."""
     squares = sum_of_squares(spectrum)
-    image = _sum(squares, shape) / math.prod(shape)
-    energy = 16 * image.reshape(*image.shape, *(1 for _ in shape))
+    image = mean(squares, len(shape), _weights(squares, shape[-1]))
+    largest = 4 * jnp.sqrt(image.reshape(*image.shape, *(1 for _ in shape)))
     for axis in range(-len(shape), 0):
         # Along the last axis half of a line stands for all of it.
-        energy = jnp.maximum(energy, (2 if axis == -1 else 1) * jnp.sum(squares, axis, keepdims=True))
-    return (8 * eps(squares)) ** 2 * energy
+        line = (2 if axis == -1 else 1) * jnp.sum(squares, axis, keepdims=True)
+        largest = jnp.maximum(largest, jnp.sqrt(line))
+    return 8 * eps(squares) * largest
 
 
 def _rounding_of_difference(X: Array, Y: Array, *, shape: Sequence[int]) -> Array:
-    """Bound of the rounding error of X - Y, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
-    return 2 * (_rounding(X, shape=shape) + _rounding(Y, shape=shape))
+    """Bound of the rounding error of X - Y."""
+    return _rounding(X, shape=shape) + _rounding(Y, shape=shape)

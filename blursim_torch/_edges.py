@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from blursim_torch._linear import transposes
-from blursim_torch._norm import Bound, eps, length, mean, norm
+from blursim_torch._norm import Bound, eps, length, norm
 
 # Binomial steps that double the numbers; further ones average, so that large kernels don't overflow.
 DOUBLING_STEPS = 7
@@ -24,7 +24,7 @@ def specific(
 ) -> Tensor:
     """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
     difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
-    distance = norm(difference, p, partial(mean, axes=axes), negligible)
+    distance = norm(difference, p, axes, negligible)
     if normalization == "gain":
         return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
     return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
@@ -127,21 +127,22 @@ def _sobel_transposed(*gradient: Tensor, axes: int, size: int) -> tuple[Tensor]:
     at the border: an edge pixel is its own mirror image and stands once where every other pixel stands twice; hence
     twice its gradient before, half its value after. A component across the border is 0 there, as it changes sign.
     """
-    corners = 0
-    for component, along in zip(gradient, range(-axes, 0), strict=True):
-        component = component.clone()
-        for axis in range(-axes, 0):
-            _border(component, axis).mul_(0 if axis == along else 2)
-        corners = corners - _component(component, axes, along)
-    pixels = _smooth(corners, axes, size, "symmetric")
+    first, *others = (_component_transposed(g, axes, along) for g, along in zip(gradient, range(-axes, 0), strict=True))
+    pixels = _smooth(sum(others, first), axes, size, "symmetric")
     for axis in range(-axes, 0):
-        _border(pixels, axis).mul_(0.5)
+        pixels.movedim(axis, 0)[:: pixels.shape[axis] - 1].mul_(0.5)
     return (pixels,)
 
 
-def _border(x: Tensor, axis: int) -> Tensor:
-    """The first and the last pixels along an axis, in the memory of x."""
-    return x.movedim(axis, 0)[:: x.shape[axis] - 1]
+def _component_transposed(x: Tensor, axes: int, along: int) -> Tensor:
+    """(1-z) along one spatial axis, where the border of x counts 0 times, and (1+z) along the others, where twice."""
+    for axis in range(-axes, 0):
+        first, last = x.select(axis, 0), x.select(axis, -1)
+        sign = -1 if axis == along else 1
+        x = torch.add(_lower(x, axis), _upper(x, axis), alpha=sign)
+        x.select(axis, 0).add_(first, alpha=sign)
+        x.select(axis, -1).add_(last)
+    return x
 
 
 _sobel_map, _ = transposes(_sobel, _sobel_transposed, constants=1)
@@ -153,13 +154,13 @@ def sobel(x: Tensor, axes: int, size: int) -> tuple[Tensor, ...]:
 
 
 def _rounding(around: Tensor) -> Tensor:
-    """Bound of a Sobel vector's rounding error, squared, from the corners around its pixel (SPEC 7.1).
+    """Bound of a Sobel vector's rounding error, from the corners around its pixel (SPEC 7.1).
 
     It is 16 eps gain times the mean of their absolute values, each over its own gain, 2^(axes (size - 2)).
     """
-    return (8 * eps(around) * around) ** 2
+    return 8 * eps(around) * around
 
 
 def _rounding_of_difference(around_x: Tensor, around_y: Tensor) -> Tensor:
-    """Bound of the rounding error of a difference of lengths, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
-    return 2 * (_rounding(around_x) + _rounding(around_y))
+    """Bound of the rounding error of a difference of lengths."""
+    return _rounding(around_x) + _rounding(around_y)

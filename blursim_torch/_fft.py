@@ -7,7 +7,7 @@ from blursim_torch._linear import transposes
 
 
 def multiplicity(half: Tensor, width: int) -> Tensor:
-    """How many columns of a spectrum one of its half stands for: 2, but those with no mirror image 1; broadcasts."""
+    """How many columns of a spectrum each one of its half stands for: 2, but those with no mirror image 1."""
     columns = half.new_full(half.shape[-1:], 2)
     # The first column, and of an even width the last.
     columns[:: width // 2 if width % 2 == 0 else half.shape[-1]] = 1
@@ -20,7 +20,7 @@ def _rfftn(x: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 def _rfftn_transposed(real: Tensor, imag: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor]:
     # The inverse counts a column as often as its multiplicity.
-    half = torch.complex(real, imag) / multiplicity(real, shape[-1])
+    half = torch.complex(real, imag).div_(multiplicity(real, shape[-1]))
     return (torch.fft.irfftn(half, shape, dim=tuple(range(-len(shape), 0)), norm="forward"),)
 
 

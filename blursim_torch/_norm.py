@@ -1,14 +1,14 @@
 """Lengths and means, whose derivatives are taken as zero where they have none (SPEC 7)."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Mean = Callable[[Tensor], Tensor]
-# A function of tensors to come, and these tensors: called, it gives the square below which a length is rounding alone.
+# A function of tensors to come, and these tensors: called, it gives the length that rounding alone can make.
 Bound = partial[Tensor]
 
 
@@ -34,9 +34,9 @@ def root(squares: Tensor, negligible: Tensor | None = None) -> Tensor:
 
 
 def length(components: Sequence[Tensor], negligible: Bound) -> Tensor:
-    """|a| of vectors or complex numbers; its derivative a / |a| is 0 where |a|^2 <= negligible() (SPEC 7.1)."""
+    """|a| of vectors or complex numbers; its derivative a / |a| is 0 where |a| <= negligible() (SPEC 7.1)."""
     if torch.compiler.is_compiling():
-        return root(sum_of_squares(components), negligible().detach())
+        return root(sum_of_squares(components), negligible().detach() ** 2)
     bound = partial(negligible.func, **negligible.keywords)
     return _Length.apply(len(components), bound, *components, *negligible.args)
 
@@ -49,7 +49,8 @@ class _Length(torch.autograd.Function):
     @staticmethod
     def forward(count: int, bound: Bound, *tensors: Tensor) -> Tensor:
         squares = sum_of_squares(tensors[:count])
-        return torch.nn.functional.threshold(squares, tiny(squares), 0).sqrt()
+        # In the memory of the squares, which is nobody else's: new memory costs more than a root.
+        return torch.nn.functional.threshold_(squares, tiny(squares), 0).sqrt_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -59,39 +60,76 @@ class _Length(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        components, others, inverse = _Length.inverse(ctx)
-        factor = gradient * inverse
-        return None, None, *(factor * component for component in components), *(None for _ in others)
+        components, others, divisor = _Length.divisor(ctx)
+        ratio = gradient / divisor
+        return None, None, *(ratio * component for component in components), *(None for _ in others)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        components, _, inverse = _Length.inverse(ctx)
+        components, _, divisor = _Length.divisor(ctx)
         products = [c * t for c, t in zip(components, tangents[2:], strict=False)]
-        return sum(products[1:], products[0]) * inverse
+        return sum(products[1:], products[0]) / divisor
 
     @staticmethod
-    def inverse(ctx: Any) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
-        """The components, what the bound is made from, and 1 / |a|, 0 where |a| is negligible."""
+    def divisor(ctx: Any) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
+        """The components, what the bound is made from, and |a|, infinite where it is negligible."""
         *tensors, absolute = ctx.saved_tensors
         components, others = tensors[: ctx.count], tensors[ctx.count :]
-        negligible = ctx.bound(*others).detach().clamp(min=tiny(absolute)).sqrt()
-        return components, others, 1 / absolute.masked_fill(absolute <= negligible, torch.inf)
+        return components, others, absolute.masked_fill(absolute <= ctx.bound(*others).detach(), torch.inf)
 
 
 def sum_of_squares(components: Sequence[Tensor]) -> Tensor:
     """|a|^2 of vectors or complex numbers, given by their components."""
     first, *others = components
-    squares = first.square()
+    squares = first * first
     for component in others:
         squares = torch.addcmul(squares, component, component)
     return squares
 
 
-def mean(pixels: Tensor, axes: int) -> Tensor:
-    """Over the last axes."""
-    return pixels.mean(tuple(range(-axes, 0)))
+def mean(values: Tensor, axes: int, weights: Tensor | None = None) -> Tensor:
+    """Over the last axes, with weights along the last one if they are given, whose sum is 1."""
+    if weights is None:
+        return values.mean(tuple(range(-axes, 0)))
+    return ((values.mean(tuple(range(-axes, -1))) if axes > 1 else values) * weights).sum(-1)
 
 
-def norm(difference: Sequence[Tensor], p: int, average: Mean, negligible: Bound) -> Tensor:
+def norm(
+    difference: Sequence[Tensor], p: int, axes: int, negligible: Bound, weights: Tensor | None = None
+) -> Tensor:
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
-    return root(average(sum_of_squares(difference))) if p == 2 else average(length(difference, negligible))
+    if p == 1:
+        return mean(length(difference, negligible), axes, weights)
+    if torch.compiler.is_compiling():
+        return root(mean(sum_of_squares(difference), axes, weights))
+    return root(_MeanOfSquares.apply(axes, weights, *difference))
+
+
+class _MeanOfSquares(torch.autograd.Function):
+    """Autograd would go over each of its steps again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(axes: int, weights: Tensor | None, *components: Tensor) -> Tensor:
+        return mean(sum_of_squares(components), axes, weights)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.axes, weights, *components = inputs
+        ctx.save_for_backward(weights, *components)
+        ctx.save_for_forward(weights, *components)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weights, *components = ctx.saved_tensors
+        counted = components[0].shape[-ctx.axes :] if weights is None else components[0].shape[-ctx.axes : -1]
+        scale = (2 / math.prod(counted) * gradient).reshape(*gradient.shape, *(1 for _ in range(ctx.axes)))
+        scale = scale if weights is None else scale * weights
+        return None, None, *(component * scale for component in components)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, *tangents: Tensor) -> Tensor:
+        weights, *components = ctx.saved_tensors
+        products = [2 * component * tangent for component, tangent in zip(components, tangents, strict=True)]
+        return mean(sum(products[1:], products[0]), ctx.axes, weights)

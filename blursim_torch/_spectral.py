@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blursim_torch._fft import multiplicity, rfftn
-from blursim_torch._norm import Bound, eps, length, mean, norm, root, sum_of_squares
+from blursim_torch._norm import Bound, eps, length, mean, norm, sum_of_squares
 
 
 def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spectrum: str, p: int) -> Tensor:
@@ -20,9 +20,10 @@ def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spec
     shape = x.shape[-axes:]
     if spectrum == "complex" and p == 2:
         # By Parseval's theorem, without an FFT (SPEC 3.4).
-        return root(mean((x - y) ** 2, axes))
+        return norm([x - y], p, axes, partial(torch.zeros_like, x))
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
-    return norm(difference, p, lambda half: _sum(half, shape) / math.prod(shape), negligible) / math.sqrt(math.prod(shape))
+    weights = _weights(difference[0], shape[-1])
+    return norm(difference, p, axes, negligible, weights) / math.sqrt(math.prod(shape))
 
 
 def spectral_difference(
@@ -63,23 +64,23 @@ def _is_dc(half: Tensor, axes: int) -> Tensor:
     return dc
 
 
-def _sum(half: Tensor, shape: Sequence[int]) -> Tensor:
-    """Sum over a whole spectrum of what is the same in its two halves."""
-    columns = half.sum(tuple(range(-len(shape), -1))) if len(shape) > 1 else half
-    return (multiplicity(columns, shape[-1]) * columns).sum(-1)
+def _weights(half: Tensor, width: int) -> Tensor:
+    """What each column of a half spectrum counts in a mean over the whole."""
+    return multiplicity(half, width) / width
 
 
 def _rounding(*spectrum: Tensor, shape: Sequence[int]) -> Tensor:
-    """Bound of an FFT's rounding error, squared, from the energy in a bin's lines and in the image (SPEC 7.1)."""
+    """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1)."""
     squares = sum_of_squares(spectrum)
-    image = _sum(squares, shape) / math.prod(shape)
-    energy = 16 * image.reshape(*image.shape, *(1 for _ in shape))
+    image = mean(squares, len(shape), _weights(squares, shape[-1]))
+    largest = 4 * image.reshape(*image.shape, *(1 for _ in shape)).sqrt()
     for axis in range(-len(shape), 0):
         # Along the last axis half of a line stands for all of it.
-        energy = torch.maximum(energy, (2 if axis == -1 else 1) * squares.sum(axis, keepdim=True))
-    return (8 * eps(squares)) ** 2 * energy
+        line = (2 if axis == -1 else 1) * squares.sum(axis, keepdim=True)
+        largest = torch.maximum(largest, line.sqrt())
+    return 8 * eps(squares) * largest
 
 
 def _rounding_of_difference(X: Tensor, Y: Tensor, *, shape: Sequence[int]) -> Tensor:
-    """Bound of the rounding error of X - Y, squared: (r + s)^2 <= 2 (r^2 + s^2)."""
-    return 2 * (_rounding(X, shape=shape) + _rounding(Y, shape=shape))
+    """Bound of the rounding error of X - Y."""
+    return _rounding(X, shape=shape) + _rounding(Y, shape=shape)
