@@ -16,6 +16,11 @@ import torch
 import blursim_jax
 import blursim_torch
 
+if not hasattr(jax, "enable_x64"):  # the oldest releases have it elsewhere
+    from jax.experimental import enable_x64
+
+    jax.enable_x64 = enable_x64
+
 
 class Backend:
     """What both have in common; Jax and Torch below say how each does the rest."""
