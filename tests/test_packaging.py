@@ -167,7 +167,8 @@ def test_wheel_holds_the_two_packages_and_nothing_else(distributions):
 
 
 def test_sdist_holds_what_the_wheel_is_made_from(distributions):
-    names = {name.partition("/")[2] for name in tarfile.open(distributions[0]).getnames()}
+    with tarfile.open(distributions[0]) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
     sources = {f"{package}/{name}" for package in PACKAGES for name in files(package)}
     assert names - sources == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert names > sources
