@@ -1,5 +1,6 @@
 """Lengths and means, whose derivatives are taken as zero where they have none (SPEC 7)."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -47,18 +48,18 @@ def sum_of_squares(components: Sequence[Array]) -> Array:
     return sum(others, first)
 
 
-def mean(values: Array, axes: int, weights: Array | None = None) -> Array:
-    """Over the last axes, with weights along the last one if they are given, whose sum is 1."""
-    if weights is None:
-        return jnp.mean(values, range(-axes, 0))
-    columns = jnp.mean(values, range(-axes, -1))
-    return jnp.sum(columns * weights.reshape((1,) * (columns.ndim - 1) + weights.shape), -1)
+def total(values: Array, axes: int, counts: Array | None = None) -> Array:
+    """Sum over the last axes; if counts along the last one are given, each column counts so often."""
+    if counts is None:
+        return jnp.sum(values, range(-axes, 0))
+    columns = jnp.sum(values, range(-axes, -1))
+    return jnp.sum(columns * counts.reshape((1,) * (columns.ndim - 1) + counts.shape), -1)
 
 
 def norm(
-    difference: Sequence[Array], p: int, axes: int, negligible: Bound, weights: Array | None = None
+    difference: Sequence[Array], p: int, axes: int, pixels: int, negligible: Bound, counts: Array | None = None
 ) -> Array:
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
     if p == 1:
-        return mean(length(difference, negligible), axes, weights)
-    return root(mean(sum_of_squares(difference), axes, weights))
+        return total(length(difference, negligible), axes, counts) / pixels
+    return root(total(sum_of_squares(difference), axes, counts)) / math.sqrt(pixels)

@@ -24,10 +24,11 @@ def specific(
 ) -> Tensor:
     """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
     difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
-    distance = norm(difference, p, axes, negligible)
+    pixels = math.prod(x.shape[-axes:])
+    distance = norm(difference, p, axes, pixels, negligible)
     if normalization == "gain":
         return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
-    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(math.prod(x.shape[-axes:]))
+    return _times_two_to(distance, _halvings(axes, size)) / math.sqrt(pixels)
 
 
 def edge_difference(

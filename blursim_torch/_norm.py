@@ -87,49 +87,50 @@ def sum_of_squares(components: Sequence[Tensor]) -> Tensor:
     return squares
 
 
-def mean(values: Tensor, axes: int, weights: Tensor | None = None) -> Tensor:
-    """Over the last axes, with weights along the last one if they are given, whose sum is 1."""
-    if weights is None:
-        return values.mean(tuple(range(-axes, 0)))
-    return ((values.mean(tuple(range(-axes, -1))) if axes > 1 else values) * weights).sum(-1)
+def total(values: Tensor, axes: int, counts: Tensor | None = None) -> Tensor:
+    """Sum over the last axes; if counts along the last one are given, each column counts so often."""
+    if counts is None:
+        return values.sum(tuple(range(-axes, 0)))
+    return ((values.sum(tuple(range(-axes, -1))) if axes > 1 else values) * counts).sum(-1)
 
 
 def norm(
-    difference: Sequence[Tensor], p: int, axes: int, negligible: Bound, weights: Tensor | None = None
+    difference: Sequence[Tensor], p: int, axes: int, pixels: int, negligible: Bound, counts: Tensor | None = None
 ) -> Tensor:
     """M_p: the root mean square (p = 2) or the mean length (p = 1) of a difference, given by its components."""
     if p == 1:
-        return mean(length(difference, negligible), axes, weights)
+        return total(length(difference, negligible), axes, counts) / pixels
     if torch.compiler.is_compiling():
-        return root(mean(sum_of_squares(difference), axes, weights))
-    return root(_MeanOfSquares.apply(axes, weights, *difference))
+        squares = total(sum_of_squares(difference), axes, counts)
+    else:
+        squares = _TotalOfSquares.apply(axes, counts, *difference)
+    return root(squares) / math.sqrt(pixels)
 
 
-class _MeanOfSquares(torch.autograd.Function):
-    """Autograd would go over each of its steps again."""
+class _TotalOfSquares(torch.autograd.Function):
+    """Autograd would go back through each of its steps, over whole images, and this goes once."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(axes: int, weights: Tensor | None, *components: Tensor) -> Tensor:
-        return mean(sum_of_squares(components), axes, weights)
+    def forward(axes: int, counts: Tensor | None, *components: Tensor) -> Tensor:
+        return total(sum_of_squares(components), axes, counts)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.axes, weights, *components = inputs
-        ctx.save_for_backward(weights, *components)
-        ctx.save_for_forward(weights, *components)
+        ctx.axes, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        weights, *components = ctx.saved_tensors
-        counted = components[0].shape[-ctx.axes :] if weights is None else components[0].shape[-ctx.axes : -1]
-        scale = (2 / math.prod(counted) * gradient).reshape(*gradient.shape, *(1 for _ in range(ctx.axes)))
-        scale = scale if weights is None else scale * weights
+        counts, *components = ctx.saved_tensors
+        scale = 2 * gradient.reshape(*gradient.shape, *(1 for _ in range(ctx.axes)))
+        scale = scale if counts is None else scale * counts
         return None, None, *(component * scale for component in components)
 
     @staticmethod
     def jvp(ctx: Any, _: None, __: None, *tangents: Tensor) -> Tensor:
-        weights, *components = ctx.saved_tensors
-        products = [2 * component * tangent for component, tangent in zip(components, tangents, strict=True)]
-        return mean(sum(products[1:], products[0]), ctx.axes, weights)
+        counts, *components = ctx.saved_tensors
+        products = [component * tangent for component, tangent in zip(components, tangents, strict=True)]
+        return 2 * total(sum(products[1:], products[0]), ctx.axes, counts)

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from blursim_torch._fft import multiplicity, rfftn
-from blursim_torch._norm import Bound, eps, length, mean, norm, sum_of_squares
+from blursim_torch._norm import Bound, eps, length, norm, sum_of_squares, total
 
 
 def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spectrum: str, p: int) -> Tensor:
     """G of each image; magnitude_of_y, if it is known, is used in the place of y."""
-    shape = x.shape[-axes:]
+    pixels = math.prod(x.shape[-axes:])
     if spectrum == "complex" and p == 2:
         # By Parseval's theorem, without an FFT (SPEC 3.4).
-        return norm([x - y], p, axes, partial(torch.zeros_like, x))
+        return norm([x - y], p, axes, pixels, partial(torch.zeros_like, x))
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
-    weights = _weights(difference[0], shape[-1])
-    return norm(difference, p, axes, negligible, weights) / math.sqrt(math.prod(shape))
+    counts = multiplicity(difference[0], x.shape[-1])
+    return norm(difference, p, axes, pixels, negligible, counts) / math.sqrt(pixels)
 
 
 def spectral_difference(
@@ -64,15 +64,10 @@ def _is_dc(half: Tensor, axes: int) -> Tensor:
     return dc
 
 
-def _weights(half: Tensor, width: int) -> Tensor:
-    """What each column of a half spectrum counts in a mean over the whole."""
-    return multiplicity(half, width) / width
-
-
 def _rounding(*spectrum: Tensor, shape: Sequence[int]) -> Tensor:
     """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1)."""
     squares = sum_of_squares(spectrum)
-    image = mean(squares, len(shape), _weights(squares, shape[-1]))
+    image = total(squares, len(shape), multiplicity(squares, shape[-1])) / math.prod(shape)
     largest = 4 * image.reshape(*image.shape, *(1 for _ in shape)).sqrt()
     for axis in range(-len(shape), 0):
         # Along the last axis half of a line stands for all of it.

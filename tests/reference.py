@@ -1,5 +1,8 @@
 """SPEC.md carried out in NumPy float64, slowly and obviously: one image at a time, every sum written out."""
 
+from functools import reduce as fold
+from itertools import product
+
 import numpy as np
 
 
@@ -17,6 +20,7 @@ def blursim_terms(
     axes=(-2, -1),
     spectrum="magnitude",
     edges="magnitude",
+    p=2,
     normalization="area",
     sobel_size=5,
     mask=None,
@@ -27,30 +31,29 @@ def blursim_terms(
     if mask is not None:
         mask = np.broadcast_to(np.asarray(mask, np.float64), x.shape)
         x = y + mask * (np.where(mask == 0, y, x) - y)  # SPEC 6.1, 6.2
-    x, y = np.moveaxis(x, axes, (-2, -1)), np.moveaxis(y, axes, (-2, -1))
-    batch, area = x.shape[:-2], x.shape[-2] * x.shape[-1]
-    gain = 2 ** (sobel_size - 1) * 2 ** (sobel_size - 2)
-    divisor = {"area": area, "rms": gain * np.sqrt(area)}[normalization]  # SPEC 5.1, 5.2
+    n = len(axes)
+    x, y = np.moveaxis(x, axes, range(-n, 0)), np.moveaxis(y, axes, range(-n, 0))
+    batch, pixels = x.shape[:-n], np.prod(x.shape[-n:])
+    divisor = {"area": np.sqrt(pixels), "gain": gain(sobel_size, n)}[normalization]  # SPEC 5.1, 5.2
 
     general, specific = np.zeros(batch), np.zeros(batch)
     for i in np.ndindex(batch):
-        general[i] = norm(spectral_difference(x[i], y[i], spectrum)) / area
-        specific[i] = norm(edge_difference(x[i], y[i], edges, sobel_size)) / divisor
+        general[i] = mean(spectral_difference(x[i], y[i], spectrum), p) / np.sqrt(pixels)
+        specific[i] = mean(length(edge_difference(x[i], y[i], edges, sobel_size), edges), p) / divisor
     return reduce(general, reduction), reduce(specific, reduction)
 
 
 def difference_maps(x, y, *, axes=(-2, -1), spectrum="magnitude", edges="magnitude", sobel_size=5):
     """SPEC 11."""
-    x, y = np.moveaxis(x, axes, (-2, -1)), np.moveaxis(y, axes, (-2, -1))
+    n = len(axes)
+    x, y = np.moveaxis(x, axes, range(-n, 0)), np.moveaxis(y, axes, range(-n, 0))
     spectral, edge = np.zeros(x.shape), np.zeros(x.shape)
-    for i in np.ndindex(x.shape[:-2]):
+    for i in np.ndindex(x.shape[:-n]):
         d_s = spectral_difference(x[i], y[i], spectrum)
-        d_e = edge_difference(x[i], y[i], edges, sobel_size)
         d_s = d_s if spectrum == "magnitude" else np.abs(d_s)
-        height, width = d_s.shape
-        spectral[i] = np.roll(d_s, (height // 2, width // 2), (0, 1))
-        edge[i] = d_e if edges == "magnitude" else np.hypot(d_e[0], d_e[1])
-    return np.moveaxis(spectral, (-2, -1), axes), np.moveaxis(edge, (-2, -1), axes)
+        spectral[i] = np.roll(d_s, [length // 2 for length in d_s.shape], range(n))
+        edge[i] = length(edge_difference(x[i], y[i], edges, sobel_size), edges)
+    return np.moveaxis(spectral, range(-n, 0), axes), np.moveaxis(edge, range(-n, 0), axes)
 
 
 def spectral_difference(x, y, spectrum):
@@ -59,22 +62,29 @@ def spectral_difference(x, y, spectrum):
     if spectrum == "complex":
         return X - Y
     difference = np.abs(X) - np.abs(Y)
-    difference[0, 0] = X[0, 0].real - Y[0, 0].real
+    dc = (0,) * x.ndim
+    difference[dc] = X[dc].real - Y[dc].real
     return difference
 
 
 def edge_difference(x, y, edges, size):
-    """SPEC 4.3, 4.4: d_e of two images."""
-    (gx, gy), (hx, hy) = sobel(x, size), sobel(y, size)
+    """SPEC 4.3, 4.4: d_e of two images, a vector for each pixel if edges are vectors."""
+    of_x, of_y = sobel(x, size), sobel(y, size)
     if edges == "vector":
-        return np.stack([gx - hx, gy - hy])
-    return np.sqrt(gx**2 + gy**2) - np.sqrt(hx**2 + hy**2)
+        return of_x - of_y
+    return np.sqrt(np.sum(of_x**2, 0)) - np.sqrt(np.sum(of_y**2, 0))
+
+
+def length(difference, edges):
+    """|d_e| of each pixel, or d_e where it is a number."""
+    return np.sqrt(np.sum(difference**2, 0)) if edges == "vector" else difference
 
 
 def dft(image):
-    """SPEC 3.1: X[p, q] = sum over i, j of x[i, j] exp(-2 pi i (p i / H + q j / W))."""
-    height, width = image.shape
-    return exponentials(height) @ image @ exponentials(width).T
+    """SPEC 3.1: X[p, q, ...] = sum over i, j, ... of x[i, j, ...] exp(-2 pi i (p i / H + q j / W + ...))."""
+    for axis, n in enumerate(image.shape):
+        image = np.moveaxis(np.tensordot(exponentials(n), image, (1, axis)), 0, axis)
+    return image
 
 
 def exponentials(n):
@@ -83,8 +93,13 @@ def exponentials(n):
     return np.exp(-2j * np.pi * turns / n)
 
 
+def gain(size, axes):
+    """SPEC 5.2."""
+    return 2.0 ** (size - 2) * 2.0 ** ((size - 1) * (axes - 1))
+
+
 def sobel(image, size):
-    """SPEC 4.1, 4.2: (gx, gy)."""
+    """SPEC 4.1, 4.2: the components of grad, each d along its own axis and s along the others."""
     smooth, derivative = np.ones(1), -np.ones(1)
     for _ in range(size - 1):
         smooth = np.convolve(smooth, [1, 1])
@@ -92,22 +107,23 @@ def sobel(image, size):
         derivative = np.convolve(derivative, [1, 1])
     derivative = np.convolve(derivative, [1, -1])
     padded = np.pad(image, size // 2, mode="reflect")
-    return correlate(padded, np.outer(smooth, derivative)), correlate(padded, np.outer(derivative, smooth))
+    axes = range(image.ndim)
+    kernels = [fold(np.multiply.outer, [derivative if axis == own else smooth for axis in axes]) for own in axes]
+    return np.stack([correlate(padded, kernel) for kernel in kernels])
 
 
 def correlate(padded, kernel):
-    """out[i, j] = sum over m, n of kernel[m, n] padded[i + m, j + n], where the kernel fits."""
-    size = len(kernel)
-    height, width = padded.shape[0] - size + 1, padded.shape[1] - size + 1
-    out = np.zeros((height, width))
-    for m in range(size):
-        for n in range(size):
-            out += kernel[m, n] * padded[m : m + height, n : n + width]
+    """out[i, j, ...] = sum over m, n, ... of kernel[m, n, ...] padded[i + m, j + n, ...], where the kernel fits."""
+    shape = [n - k + 1 for n, k in zip(padded.shape, kernel.shape, strict=True)]
+    out = np.zeros(shape)
+    for offset in product(*map(range, kernel.shape)):
+        out += kernel[offset] * padded[tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))]
     return out
 
 
-def norm(difference):
-    return np.sqrt(np.sum(np.abs(difference) ** 2))
+def mean(difference, p):
+    """M_p, SPEC 3.5: the mean of the absolute values, or the root mean square."""
+    return np.mean(np.abs(difference)) if p == 1 else np.sqrt(np.mean(np.abs(difference) ** 2))
 
 
 def reduce(losses, reduction):

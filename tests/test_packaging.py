@@ -105,6 +105,22 @@ def test_both_packages_have_the_same_files_but_for_what_each_framework_needs():
     assert files("blursim_jax") == files("blursim_torch") - {"_module.py", "_schedules.py"}
 
 
+def functions(package, file):
+    tree = ast.parse((ROOT / package / file).read_text())
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+# What one framework needs and the other has no use for.
+OF_JAX = {"_unwrapped", "_after", "_of_rank", "_bind", "_border_weight", "_image_by_image", "_whole", "indices", "_slope"}
+OF_TORCH = {"_flatten", "_collate", "_apply", "_component_transposed"}
+
+
+@pytest.mark.parametrize("file", sorted({"_blursim.py", "_checks.py", "_edges.py", "_fft.py", "_linear.py", "_norm.py"}))
+def test_both_packages_have_the_same_functions_in_the_same_order(file):
+    of_jax, of_torch = functions("blursim_jax", file), functions("blursim_torch", file)
+    assert [f for f in of_jax if f not in OF_JAX] == [f for f in of_torch if f not in OF_TORCH]
+
+
 @packages
 def test_package_is_typed(package):
     assert "py.typed" in files(package)

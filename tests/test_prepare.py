@@ -26,7 +26,7 @@ def test_target_gives_the_loss_and_gradient_of_its_image(backend, images, rng, o
     mask = rng.random(x.shape) if masked else None
 
     def loss(x, y, mask):
-        return backend.blursim(x, y, 0.3, mask=mask, normalization="rms", **options)
+        return backend.blursim(x, y, 0.3, mask=mask, normalization="gain", **options)
 
     def prepared(x, y, mask):
         return loss(x, backend.package.prepare(y, **options), mask)
