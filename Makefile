@@ -1,5 +1,6 @@
 # Each target makes a virtual environment, or completes it when pyproject.toml or the constraints change.
 PYTHON ?= python3
+SUITE_OF_JAX = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py transforms_jax.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
 .PHONY: demo test test-frameworks test-oldest lint types docs bench evidence clean
@@ -36,8 +37,6 @@ evidence: .venv/bench
 
 clean:
 	rm -rf .venv .venv-frameworks .venv-oldest build dist site *.egg-info examples/output
-
-SUITE_OF_JAX = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py transforms_jax.py)
 
 .venv/demo: EXTRAS = jax,examples
 .venv/test: EXTRAS = test
