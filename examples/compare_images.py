@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--backend", choices=("jax", "torch"), default="jax", help="(default: %(default)s)")
     parser.add_argument("--spectrum", choices=("magnitude", "complex"), default="magnitude")
     parser.add_argument("--edges", choices=("magnitude", "vector"), default="magnitude")
-    parser.add_argument("--normalization", choices=("area", "rms"), default="area")
+    parser.add_argument("--p", type=int, choices=(1, 2), default=2, help="norm (default: %(default)s)")
+    parser.add_argument("--normalization", choices=("area", "gain"), default="area")
     parser.add_argument("--sobel-size", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--range", type=float, default=255, help="what white counts as (default: %(default)s)")
     default = _pictures.OUTPUT / "compare_images.png"
@@ -60,18 +61,19 @@ def main() -> None:
 
     backend = importlib.import_module(f"blursim_{args.backend}")
     array = importlib.import_module("torch").from_numpy if args.backend == "torch" else np.asarray
+    weighed = {"p": args.p, "normalization": args.normalization}
     seen = {"spectrum": args.spectrum, "edges": args.edges, "sobel_size": args.sobel_size}
     try:
         pairs = [tuple(x for path in args.files for x in (path.name, read(path)))] if args.files else demonstration()
-        print(f"alpha={args.alpha:g} range={args.range:g} normalization={args.normalization}", end=" ")
-        print(*(f"{name}={value}" for name, value in seen.items()))
+        print(f"alpha={args.alpha:g} range={args.range:g}", end=" ")
+        print(*(f"{name}={value}" for name, value in (weighed | seen).items()))
         measures = ("BlurSim", "general", "specific", "MSE", "MAE", "SSIM")
         print("".ljust(45) + "".join(f"{measure:>11}" for measure in measures))
         rows = {}
         for name_x, x, name_y, y in pairs:
             images = [array(args.range * image) for image in (x, y)]
-            loss = backend.blursim(*images, args.alpha, normalization=args.normalization, **seen)
-            terms = backend.blursim_terms(*images, normalization=args.normalization, **seen)
+            loss = backend.blursim(*images, args.alpha, **weighed, **seen)
+            terms = backend.blursim_terms(*images, **weighed, **seen)
             difference = args.range * (x - y)
             others = (np.mean(difference**2), np.mean(abs(difference)), structural_similarity(x, y, data_range=1))
             name = f"{name_x} | {name_y}"

@@ -1,4 +1,4 @@
-"""Draw the README's pictures into docs/, from photographs of scikit-image and the picture of `make demo`.
+"""Draw the pictures of the README and of the guide into docs/, from photographs and the picture of `make demo`.
 
 make demo && .venv/bin/python examples/readme_pictures.py
 """
@@ -50,7 +50,7 @@ def draw_blindness(sharp: np.ndarray) -> None:
         place = {"xycoords": "axes fraction", "fontsize": 10, "annotation_clip": False}
         axes[0].annotate(label, (1, -0.15 - 0.14 * i), ha="right", family="monospace", **place)
         for ax, image in zip(axes[1:], changed.values(), strict=True):
-            terms = blursim_terms(image, sharp, normalization="rms", **option)
+            terms = blursim_terms(image, sharp, normalization="gain", **option)
             value = float(terms.specific if "edges" in label else terms.general)
             color, word = ("crimson", "0: blind") if value < 1e-6 else ("black", f"{value:.4f}")
             ax.annotate(word, (0.5, -0.15 - 0.14 * i), ha="center", color=color, **place)
@@ -64,7 +64,7 @@ def draw_size(sharp: np.ndarray) -> None:
     sizes = np.array([32, 64, 128, 256, 512])
     figure = Figure(figsize=(5.5, 3), layout="constrained")
     ax = figure.subplots()
-    for normalization in ("area", "rms"):
+    for normalization in ("area", "gain"):
         shares = []
         for size in sizes:
             corners = rng.integers(sharp.shape[0] - size + 1, size=(64, 2))

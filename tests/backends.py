@@ -16,6 +16,13 @@ import torch
 import blursim_jax
 import blursim_torch
 
+if not hasattr(jax, "enable_x64"):  # the oldest releases of JAX have these names elsewhere
+    from jax._src.monitoring import _unregister_event_duration_listener_by_callback
+    from jax.experimental import enable_x64
+
+    jax.enable_x64 = enable_x64
+    jax.monitoring.unregister_event_duration_listener = _unregister_event_duration_listener_by_callback
+
 
 class Backend:
     """What both have in common; Jax and Torch below say how each does the rest."""
