@@ -11,20 +11,29 @@ import peers
 ALPHA = 0.8
 FLOOR = "FFT floor"
 DEFAULT: dict[str, dict[str, Any]] = {"blursim": {}}
+VECTORS = {"spectrum": "complex", "edges": "vector"}
 OTHERS: dict[str, dict[str, Any]] = {
-    'blursim, spectrum="complex", edges="vector"': {"spectrum": "complex", "edges": "vector"},
+    'blursim, spectrum="complex", edges="vector"': VECTORS,
+    "blursim, p=1": {"p": 1},
+    'blursim, p=1, spectrum="complex", edges="vector"': {"p": 1, **VECTORS},
 }
+# Sections in which other options than the default ones compete, and the loss prepared.
+WHOLE = ("batches", "volumes")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """forward() gives the loss, backward() the loss and its gradient for x, memory() multiples of the bytes of x."""
+    """forward() gives the loss, backward() the loss and its gradient for x, memory() multiples of the bytes of x.
+
+    operations() counts what of both launches a kernel: all operations but those that only look at memory otherwise.
+    """
 
     backend: str
     name: str
     forward: Callable[[], Any]
     backward: Callable[[], Any] | None = None
     memory: Callable[[], float] | None = None
+    operations: Callable[[], tuple[int, int]] | None = None
 
 
 def images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -32,15 +41,20 @@ def images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def floor(fft: Any, x: Any, y: Any) -> Any:
+def spatial(section: str) -> tuple[int, ...]:
+    """Of volumes three axes, of images two."""
+    return (-3, -2, -1) if section == "volumes" else (-2, -1)
+
+
+def floor(fft: Any, axes: tuple[int, ...], x: Any, y: Any) -> Any:
     """The FFTs that no implementation can leave out: forward."""
-    return fft.rfft2(x), fft.rfft2(y)
+    return fft.rfftn(x, None, axes), fft.rfftn(y, None, axes)
 
 
-def floor_backward(fft: Any, x: Any, y: Any) -> Any:
+def floor_backward(fft: Any, axes: tuple[int, ...], x: Any, y: Any) -> Any:
     """Forward and backward."""
-    X, Y = floor(fft, x, y)
-    return fft.irfft2(X, s=x.shape[-2:]), Y
+    X, Y = floor(fft, axes, x, y)
+    return fft.irfftn(X, x.shape[-len(axes) :], axes), Y
 
 
 def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
@@ -50,7 +64,8 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
 
     import blursim_jax
 
-    variants = DEFAULT | OTHERS if section == "batches" else DEFAULT
+    variants = DEFAULT | OTHERS if section in WHOLE else DEFAULT
+    axes = spatial(section)
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     if jax.default_backend() != device:
@@ -68,25 +83,42 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
 
     # No FFT exists for half precision: its floor is that of float32.
     wide = [image.astype(jnp.promote_types(dtype, jnp.float32)) for image in (x, y)]
-    forward, backward = (jax.jit(partial(f, jnp.fft)) for f in (floor, floor_backward))
+    forward, backward = (jax.jit(partial(f, jnp.fft, axes)) for f in (floor, floor_backward))
     contestants = [Contestant("jax", FLOOR, partial(forward, *wide), partial(backward, *wide))]
     for name, options in variants.items():
-        contestants.append(contestant(name, lambda x, y, options=options: blursim_jax.blursim(x, y, ALPHA, **options)))
-    if section != "batches":
+        loss = lambda x, y, options=options: blursim_jax.blursim(x, y, ALPHA, axes=axes, **options)
+        contestants.append(contestant(name, loss))
+    if section not in WHOLE:
         return contestants
-    if hasattr(blursim_jax, "prepare"):
-        target = blursim_jax.prepare(y)
-        contestants.append(contestant("blursim, prepared y", lambda x, y: blursim_jax.blursim(x, y, ALPHA), target))
+    loss = lambda x, y: blursim_jax.blursim(x, y, ALPHA, axes=axes)
+    contestants.append(contestant("blursim, prepared y", loss, blursim_jax.prepare(y, axes=axes)))
     return [*contestants, contestant("mean squared error", lambda x, y: jnp.mean((x - y) ** 2))]
 
 
 def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
     """Eager and compiled, as `kinds` says; the peers in section "peers", other options of ours in "batches"."""
     import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
 
     import blursim_torch
 
-    variants = DEFAULT | OTHERS if section == "batches" else DEFAULT
+    class Launches(TorchDispatchMode):
+        """Counts what is no view and makes no empty memory."""
+
+        count = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            idle = function.is_view or function.overloadpacket.__name__ in (
+                "empty",
+                "empty_like",
+                "detach",
+                "_unsafe_view",
+            )
+            self.count += not idle
+            return function(*args, **(kwargs or {}))
+
+    variants = DEFAULT | OTHERS if section in WHOLE else DEFAULT
+    axes = spatial(section)
     torch.compiler.reset()
     where = "cuda" if device == "gpu" else "cpu"
     x, y = (torch.from_numpy(image).to(where, getattr(torch, dtype)) for image in images(shape))
@@ -108,26 +140,35 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
             del value
             return sum(bytes_of.values()) / x.nbytes
 
-        return Contestant(backend, name, partial(loss, x, target), backward, memory)
+        def operations() -> tuple[int, int]:
+            with Launches() as forwards:
+                value = loss(leaf, target)
+            with Launches() as backwards:
+                torch.autograd.grad(value, leaf)
+            return forwards.count, backwards.count
+
+        counted = operations if backend == "torch eager" else None
+        return Contestant(backend, name, partial(loss, x, target), backward, memory, counted)
 
     wide = [image.to(torch.promote_types(image.dtype, torch.float32)) for image in (x, y)]
-    forward, backward = (partial(f, torch.fft, *wide) for f in (floor, floor_backward))
+    forward, backward = (partial(f, torch.fft, axes, *wide) for f in (floor, floor_backward))
     contestants = [Contestant("torch", FLOOR, forward, backward)]
     static = partial(torch.compile, dynamic=False)
     compilers = {"eager": ("torch eager", lambda loss: loss), "compile": ("torch.compile", static)}
     for backend, compiler in (compilers[kind] for kind in kinds if kind in compilers):
         for name, options in variants.items():
-            loss = lambda x, y, options=options: blursim_torch.blursim(x, y, ALPHA, **options)
+            loss = lambda x, y, options=options: blursim_torch.blursim(x, y, ALPHA, axes=axes, **options)
             contestants.append(contestant(backend, name, compiler(loss)))
-        if hasattr(blursim_torch, "prepare") and section == "batches":
-            loss = lambda x, y: blursim_torch.blursim(x, y, ALPHA)
-            contestants.append(contestant(backend, "blursim, prepared y", compiler(loss), blursim_torch.prepare(y)))
+        if section in WHOLE:
+            loss = lambda x, y: blursim_torch.blursim(x, y, ALPHA, axes=axes)
+            target = blursim_torch.prepare(y, axes=axes)
+            contestants.append(contestant(backend, "blursim, prepared y", compiler(loss), target))
     if section == "peers":
         contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed().items()]
         if device == "cpu" and dtype in ("float32", "float64"):
             published = partial(peers.published, x.numpy(), y.numpy(), ALPHA)
             contestants.append(Contestant("numpy", "published BlurSim", published))
-    if section == "batches":
+    if section in WHOLE:
         # Last, so that the floor, which comes next, finds caches that are no colder than those of the others.
         contestants.append(contestant("torch eager", "mean squared error", torch.nn.functional.mse_loss))
     return contestants

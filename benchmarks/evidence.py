@@ -1,6 +1,6 @@
 """Tables and pictures from results/evidence/: python benchmarks/evidence.py.
 
-Reads training.jsonl and measure.json, writes the tables between the markers of README.md, benchmarks/README.md and
+Reads training.jsonl and measure.json, writes the tables between the markers of benchmarks/README.md and
 docs/choosing.md, and the pictures into docs/. It trains nothing.
 """
 
@@ -421,7 +421,7 @@ def main() -> None:
         rows = json.loads((EVIDENCE / "measure.json").read_text())["rows"]
         tables["measure"] = lambda: measure_table(rows, moved=False)
         tables["measure moved"] = lambda: measure_table(rows, moved=True)
-    for page in (ROOT / "README.md", ROOT / "benchmarks" / "README.md", DOCS / "choosing.md"):
+    for page in (ROOT / "benchmarks" / "README.md", DOCS / "choosing.md"):
         fill(page, tables)
     draw_differences(cells, DOCS / "evidence-losses.png")
     draw_alphas(cells, DOCS / "evidence-alpha.png")

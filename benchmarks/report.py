@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "speed.md"
 PLOT = HERE / "results" / "ratio.png"
 START, END = "<!-- speed table: start -->", "<!-- speed table: end -->"
 FLOOR = "FFT floor"
 SECTIONS = {
     "batches": "Batches",
     "peers": "Against what you would use instead",
+    "volumes": "Volumes",
     "sides": "Against size",
     "odd": "Odd, prime and non-square sizes",
 }
@@ -40,12 +41,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         contestants.setdefault((row["backend"], row["name"]), {})[tuple(row["shape"])] = row
     with_memory = any(row["memory"] is not None for row in rows)
-    head = ["backend", "loss", *map(str, shapes)] + ["memory / x"] * with_memory
+    with_operations = any(row.get("operations") for row in rows)
+    head = ["backend", "loss", *map(str, shapes)] + ["memory / x"] * with_memory + ["operations"] * with_operations
     lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     for (backend, name), of in contestants.items():
         memories = [row["memory"] for row in of.values() if row["memory"] is not None]
         memory = [f"{max(memories):.1f}" if memories else ""] * with_memory
-        lines.append([backend, name, *(cell(of[shape]) if shape in of else "" for shape in shapes), *memory])
+        counts = [" + ".join(map(str, row["operations"])) for row in of.values() if row.get("operations")]
+        operations = [counts[0] if counts else ""] * with_operations
+        cells = (cell(of[shape]) if shape in of else "" for shape in shapes)
+        lines.append([backend, name, *cells, *memory, *operations])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -135,8 +140,8 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
 def main() -> None:
     paths = [Path(word) for word in sys.argv[1:]] or sorted((HERE / "results").glob("*.json"))
     all_results = [json.loads(path.read_text()) for path in paths]
-    text = "\n\n".join(tables(results, ("batches", "peers")) for results in all_results)
-    README.write_text(insert(README.read_text(), text))
+    text = "\n\n".join(tables(results, ("batches", "peers", "volumes")) for results in all_results)
+    PAGE.write_text(insert(PAGE.read_text(), text))
     plot(all_results, PLOT)
 
 

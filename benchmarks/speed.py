@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py            # CPU, both backends, all sections: prints tables, writes results/*.json
     python benchmarks/speed.py --device gpu
-    python benchmarks/report.py           # the README's table and the plot, from results/*.json
+    python benchmarks/report.py           # the table of docs/speed.md and the plot, from results/*.json
 
 README.md beside this file says how the times are taken and how to read them.
 """
@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 BATCHES = ["16x256x256", "4x512x512", "1x1024x1024"]
 GPU_BATCHES = ["16x3x512x512", "4x3x1080x1920"]
 SIDES = ["1x128x128", "1x256x256", "1x512x512", "1x1024x1024", "1x2048x2048", "1x4096x4096"]
+VOLUMES = ["2x64x128x128", "1x128x256x256"]
 # Odd, prime, and as cameras and screens have them.
 ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
 PATIENCE, LEAST_ROUNDS = 60, 5
@@ -101,7 +102,7 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
         import torch
 
         enter, wait = contestants.of_torch, lambda _: torch.cuda.synchronize() if options.device == "gpu" else None
-    shapes = {"batches": options.shapes, "peers": options.shapes, "sides": SIDES, "odd": ODD}
+    shapes = {"batches": options.shapes, "peers": options.shapes, "sides": SIDES, "odd": ODD, "volumes": VOLUMES}
     sections = [section for section in options.sections if (section == "peers") == (process == "peers")]
     contests = [(s, shape, dtype) for s in sections for dtype in options.dtypes for shape in shapes[s]]
     rows = []
@@ -113,7 +114,7 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
             for direction in ("forward", "backward"):
                 progress.set_description(f"{process} {shape} {dtype} {direction}")
                 runs = [getattr(entrant, direction) for entrant in entrants]
-                patience = PATIENCE if section in ("sides", "odd") else float("inf")
+                patience = PATIENCE if section in ("sides", "odd", "volumes") else float("inf")
                 times = take_turns(runs, wait, options.rounds, options.calls, patience)
                 progress.update()
                 results[direction] = against_floor([summary(t) if isinstance(t, list) else t for t in times])
@@ -125,9 +126,11 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
                     "backend": entrant.backend,
                     "name": entrant.name,
                 }
-                ran = section in ("batches", "peers") and isinstance(backward, dict)
-                memory = entrant.memory() if entrant.memory and ran else None
-                rows.append({**row, "forward": forward, "backward": backward, "memory": memory})
+                ran = section not in ("sides", "odd") and isinstance(backward, dict)
+                for figure in ("memory", "operations"):
+                    measured = getattr(entrant, figure)
+                    row[figure] = measured() if measured and ran else None
+                rows.append({**row, "forward": forward, "backward": backward})
     return rows
 
 

@@ -1,5 +1,10 @@
 """BlurSim for PyTorch: a loss for models whose inputs or outputs contain Gaussian blur."""
 
+try:
+    import torch as _torch  # noqa: F401  (imported for its error alone)
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("blursim_torch needs PyTorch: pip install 'blursim[torch]'") from error
+
 from blursim_torch._blursim import Maps as Maps
 from blursim_torch._blursim import Target as Target
 from blursim_torch._blursim import Terms as Terms

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from blursim_torch import _checks
 from blursim_torch._blursim import Target, blursim
+
+
+if TYPE_CHECKING:
+
+    class _Alpha:
+        """To type checkers: a number or a tensor is set, and a tensor is got."""
+
+        def __get__(self, module: object, kind: object = None) -> Tensor: ...
+
+        def __set__(self, module: object, value: float | Tensor) -> None: ...
 
 
 class BlurSim(torch.nn.Module):
@@ -36,7 +46,8 @@ class BlurSim(torch.nn.Module):
         ...     loss = criterion(x, y)
     """
 
-    alpha: Tensor
+    if TYPE_CHECKING:
+        alpha = _Alpha()
 
     def __init__(
         self,
@@ -71,7 +82,7 @@ class BlurSim(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         """alpha as it was given: PyTorch's name for what makes good the empty memory that `to_empty` leaves."""
-        self.alpha = self._initial  # type: ignore[assignment]
+        self.alpha = self._initial
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "alpha":

@@ -60,6 +60,62 @@ np.testing.assert_allclose(value, expected[0], rtol=1e-6)
 assert np.linalg.norm(gradient - expected[1]) <= TOLERANCE * np.linalg.norm(expected[1])
 """
 
+MESHES = """
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, PartitionSpec as P
+
+from blursim_jax import blursim, difference_maps
+
+x, y = np.random.default_rng(0).uniform(size=(2, 16, 3, 16, 8)).astype(np.float32)
+both = lambda f: jax.jit(lambda x, y: jax.value_and_grad(f, argnums=(0, 1))(x, y))
+loss = lambda x, y: blursim(x, y, 0.7)
+masked = lambda x, y: blursim(x, y, jnp.full((16, 1), 0.7), mask=jnp.ones((16, 8), bool))
+second = jax.jit(lambda x, y: jax.jvp(jax.grad(lambda x: loss(x, y)), (x,), (y,))[1])
+maps = jax.jit(lambda x, y: difference_maps(x, y))
+
+
+def assert_same(actual, expected):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert np.linalg.norm(np.asarray(a) - b) <= TOLERANCE * np.linalg.norm(b)
+
+
+def gathers(program):
+    return re.findall(r"(all-gather|all-to-all|collective-permute)", program.as_text())
+
+
+expected = [jax.device_get(f(x, y)) for f in (both(loss), both(masked), second, maps)]
+for kind in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(kind,))
+    square = jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))
+    with jax.set_mesh(mesh):
+        # Bound to no mesh; jitted and not.
+        assert_same(both(loss)(jnp.asarray(x), jnp.asarray(y)), expected[0])
+        assert_same(loss(jnp.asarray(x), jnp.asarray(y)), expected[0][0])
+        # A batch in parts: no image is sent, also not by second derivatives and maps.
+        images = jax.device_put((x, y), jax.NamedSharding(mesh, P("batch")))
+        for f, of in zip((both(loss), both(masked), second, maps), expected):
+            program = f.lower(*images).compile()
+            assert not gathers(program)
+            assert_same(program(*images), of)
+        # Images in parts.
+        assert_same(both(loss)(*jax.device_put((x, y), jax.NamedSharding(mesh, P(None, None, "batch")))), expected[0])
+        whole = jax.shard_map(
+            lambda x, y: jax.lax.pmean(loss(x, y), "batch"), mesh=mesh, in_specs=P("batch"), out_specs=P()
+        )
+        jax.export.export(both(whole))(*images)
+    with jax.set_mesh(square):
+        images = jax.device_put((x, y), jax.NamedSharding(square, P("a")))
+        partly = jax.shard_map(
+            lambda x, y: jax.lax.pmean(loss(x, y), "a"),
+            mesh=square, axis_names={"a"}, in_specs=P("a"), out_specs=P(),
+        )
+        assert_same(both(partly)(*images), expected[0])
+"""
+
 DISTRIBUTED = """
 import os
 import sys
@@ -99,6 +155,10 @@ def test_sharded_batch_has_one_devices_value_and_gradient_and_sends_only_numbers
 
 def test_images_cut_across_devices_have_one_devices_value_and_gradient():
     assert_succeeds(python(CUT.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
+
+
+def test_meshes_of_every_kind_give_one_devices_result_and_send_no_image():
+    assert_succeeds(python(MESHES.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
 
 
 def test_two_processes_have_one_processs_gradients(tmp_path):

@@ -163,7 +163,6 @@ def test_both_packages_have_the_same_signatures(function):
 
 
 @packages
-@pytest.mark.xfail(reason="not said yet")
 def test_without_its_framework_the_package_says_what_to_install(package):
     (framework,) = {"jax", "torch"} & FRAMEWORKS[package]
     code = f"import sys; sys.modules[{framework!r}] = None; import {package}"

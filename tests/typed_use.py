@@ -29,8 +29,8 @@ def in_torch(x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> torch.Tens
 
 def as_a_module(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     criterion = blursim_torch.BlurSim(alpha=0.9, normalization="gain")
+    weight: torch.Tensor = criterion.alpha
     criterion.alpha = blursim_torch.linear_schedule(0.9, 0.1, 100)(50)
     criterion.alpha = blursim_torch.cosine_decay_schedule(0.9, 100)(50)
-    weight: torch.Tensor = criterion.alpha
     loss: torch.Tensor = criterion(x, y)
     return loss + criterion(x, y, mask=x) + weight
