@@ -47,7 +47,7 @@ class BlurSim(torch.nn.Module):
     """
 
     if TYPE_CHECKING:
-        alpha = _Alpha()
+        alpha: _Alpha = _Alpha()
 
     def __init__(
         self,
