@@ -17,7 +17,7 @@ from blursim_jax import blursim, blursim_terms, difference_maps
 
 # The two terms and their two divisors know nothing of each other: two sets of words reach all the code.
 DEFAULT = {"spectrum": "magnitude", "edges": "magnitude", "normalization": "area"}
-SIGNED = {"spectrum": "complex", "edges": "vector", "normalization": "rms"}
+SIGNED = {"spectrum": "complex", "edges": "vector", "normalization": "gain"}
 options = pytest.mark.parametrize("options", [DEFAULT, SIGNED], ids=["default", "signed"])
 EVERY = (0, 1, 2)  # argnums of x, y and alpha
 STEPS = 5
@@ -136,7 +136,7 @@ def test_forward_mode_equals_reverse_mode(options, float64):
 
 @options
 def test_hessian_is_symmetric_and_the_slope_of_the_gradient(options, float64):
-    x, y = images(5, 4)
+    x, y = images(5, 6)
     point, unravel = ravel_pytree((x, y, scalar(0.7)))
     loss = lambda point: blursim(*unravel(point), **options)
     hessian = jax.jit(jax.hessian(loss))(point)
@@ -149,7 +149,7 @@ def test_hessian_is_symmetric_and_the_slope_of_the_gradient(options, float64):
 
 @options
 def test_identical_images_give_no_nan_to_second_order(options):
-    x = images(5, 4)[0]
+    x = images(5, 6)[0]
     loss = lambda x, y: blursim(x, y, 0.7, **options)
     with jax.debug_nans(True):
         value, gradient = jax.jit(jax.value_and_grad(loss))(x, x)
