@@ -343,8 +343,9 @@ def _after(G: Array, x: Array) -> Array:
 
     Where G is NaN so is x, and with it the other term, as it must be: NaN counted.
     """
-    G = _of_rank(x.ndim, G, -1)
-    return jnp.where(G >= 0, x, G)
+    if jax.config.jax_disable_jit:
+        return x  # Nothing is scheduled, and jax_debug_nans would take the constant for a result.
+    return jnp.where(_of_rank(x.ndim, G, -1) >= 0, x, jnp.nan)
 
 
 def _of_rank(rank: int, array: Array, side: int = 0) -> Array:
