@@ -10,7 +10,6 @@ from torch import Tensor
 from blursim_torch import _checks
 from blursim_torch._blursim import Target, blursim
 
-
 if TYPE_CHECKING:
 
     class _Alpha:
