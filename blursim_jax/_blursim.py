@@ -343,7 +343,7 @@ def _after(G: Array, x: Array) -> Array:
 
     Where G is NaN so is x, and with it the other term, as it must be: NaN counted.
     """
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]  # set at run time
         return x  # Nothing is scheduled, and jax_debug_nans would take the constant for a result.
     return jnp.where(_of_rank(x.ndim, G, -1) >= 0, x, jnp.nan)
 
