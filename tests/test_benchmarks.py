@@ -165,7 +165,7 @@ def made_up_results():
 
     def row(section, shape, name, forward, backward, memory=None):
         where = {"section": section, "shape": shape, "dtype": "float32", "backend": "jax", "name": name}
-        return {**where, "forward": forward, "backward": backward, "memory": memory}
+        return {**where, "forward": forward, "backward": backward, "memory": memory, "operations": None}
 
     return {
         "machine": {"cpu": "Some CPU", "cores": 4, "memory_gib": 8, "gpu": None, "system": "Linux"},
