@@ -1,5 +1,6 @@
 """The public functions: BlurSim, its two terms, what these see of two images, and prepared targets."""
 
+import ast
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -8,12 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array, export, lax
 from jax.typing import ArrayLike
 
 from blursim_jax import _checks
-from blursim_jax._edges import edge_map, specific
-from blursim_jax._edges import magnitude as edge_magnitude
+from blursim_jax._edges import edge_map, packed, specific
 from blursim_jax._spectral import general, magnitude, spectrum_map
 
 
@@ -40,13 +40,26 @@ class Target:
 
     Its arrays have their axes where the image has them, so what indexes, slices, maps or moves batch axes does so with
     all three alike, e.g. `jax.tree.map(lambda a: a[:4], target)`. Along the last spatial axis, W long in `image`,
-    `spectrum` has W // 2 + 1 entries and `edges` 2 W, the magnitudes and what bounds their rounding errors.
+    `spectrum` has W // 2 + 1 entries and `edges` 2 W, the magnitudes and what bounds their rounding errors. Its spatial
+    axes stay as they were prepared: flip, roll or crop the image first, then prepare it.
     """
 
     image: Array
     spectrum: Array | None
     edges: Array | None
     options: tuple[tuple[int, ...], str, str, int, tuple[int, ...]]
+
+
+# What jax.export asks of types in the signature of a program that is stored.
+export.register_namedtuple_serialization(Terms, serialized_name="blursim_jax.Terms")
+export.register_namedtuple_serialization(Maps, serialized_name="blursim_jax.Maps")
+export.register_pytree_node_serialization(
+    Target,
+    serialized_name="blursim_jax.Target",
+    serialize_auxdata=lambda options: repr(options).encode(),
+    deserialize_auxdata=lambda stored: ast.literal_eval(stored.decode()),
+    from_children=lambda options, arrays: Target(*arrays, *options),
+)
 
 
 def blursim(
@@ -119,6 +132,7 @@ def blursim(
     """
     options = _Options(axes, spectrum, edges, sobel_size, p, normalization, reduction)
     x, y, mask, options = _accepted(x, y, mask, options)
+    alpha = _unwrapped(alpha)
     _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, Real) and alpha in (0, 1) else None
@@ -260,7 +274,7 @@ def _prepare(y: Array, options: _Options) -> Target:
     return Target(
         _as_given(y, axes),
         _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
-        _as_given(jnp.concatenate(edge_magnitude(y, len(axes), size), -1), axes) if edges == "magnitude" else None,
+        _as_given(packed(y, len(axes), size), axes) if edges == "magnitude" else None,
         (axes, spectrum, edges, size, tuple(y.shape[-len(axes) :])),
     )
 

@@ -5,6 +5,7 @@ A Sobel pair of size k is the binomial smoothing (1+z)^(k-2) along every axis, w
 pixels, followed for each component by (z-1) along its own axis and (1+z) along the others.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from jax import Array, lax
 
 from blursim_jax._fft import indices
 from blursim_jax._linear import transposes
-from blursim_jax._norm import Bound, eps, length, norm
+from blursim_jax._norm import Bound, eps, length, norm, of_difference
 
 # Binomial steps that double the numbers; further ones average, so that large kernels don't overflow.
 DOUBLING_STEPS = 7
@@ -27,11 +28,10 @@ def specific(
 ) -> Array:
     """E of each image; magnitude_of_y, if it is known, is used in the place of y."""
     difference, negligible = edge_difference(x, y, magnitude_of_y, axes, edges, size)
-    pixels = math.prod(x.shape[-axes:])
-    distance = norm(difference, p, axes, pixels, negligible)
+    pixels, distance = math.prod(x.shape[-axes:]), norm(difference, p, axes, negligible)
     if normalization == "gain":
-        return _times_two_to(distance, _halvings(axes, size) - gain_exponent(axes, size))
-    return _times_two_to(distance, _halvings(axes, size)) / pixels**0.5
+        return _times_two_to(distance / pixels ** (1 / p), _halvings(axes, size) - gain_exponent(axes, size))
+    return _times_two_to(distance / pixels ** (1 / p + 1 / 2), _halvings(axes, size))
 
 
 def edge_difference(
@@ -39,17 +39,29 @@ def edge_difference(
 ) -> tuple[Sequence[Array], Bound]:
     """d_e by its components, over 2^_halvings, and the bound of its rounding error."""
     if edges == "vector":
-        *difference, around = sobel(x - y, axes, size)
-        return difference, partial(_rounding, around)
-    X, around_x = magnitude(x, axes, size)
-    Y, around_y = magnitude(y, axes, size) if magnitude_of_y is None else jnp.split(magnitude_of_y, 2, -1)
-    return [X - Y], partial(_rounding_of_difference, around_x, around_y)
+        *difference, corners = sobel(x - y, axes, size)
+        return difference, Bound(partial(_rounding, axes=axes), (corners,))
+    X, of_x = magnitude(x, axes, size)
+    Y, of_y = magnitude(y, axes, size) if magnitude_of_y is None else _unpacked(magnitude_of_y)
+    return [X - Y], of_difference(of_x, of_y)
 
 
-def magnitude(x: Array, axes: int, size: int) -> tuple[Array, Array]:
-    """|grad x| over 2^_halvings, and the sum of the corners around each pixel, which bounds its rounding error."""
-    *gradient, around = sobel(x, axes, size)
-    return length(gradient, partial(_rounding, around)), around
+def magnitude(x: Array, axes: int, size: int) -> tuple[Array, Bound]:
+    """|grad x| over 2^_halvings, and the bound of its rounding error."""
+    *gradient, corners = sobel(x, axes, size)
+    bound = Bound(partial(_rounding, axes=axes), (corners,))
+    return length(gradient, bound), bound
+
+
+def packed(x: Array, axes: int, size: int) -> Array:
+    """What magnitude gives, as one array: side by side along the last axis."""
+    absolute, bound = magnitude(x, axes, size)
+    return jnp.concatenate([absolute, bound()], -1)
+
+
+def _unpacked(both: Array) -> tuple[Array, Bound]:
+    absolute, bound = jnp.split(both, 2, -1)
+    return absolute, Bound(lambda bound: bound, (bound,))
 
 
 def edge_map(x: Array, y: Array, axes: int, edges: str, size: int) -> Array:
@@ -70,10 +82,10 @@ def _halvings(axes: int, size: int) -> int:
 
 
 def _times_two_to(x: Array, exponent: int) -> Array:
-    """x * 2^exponent, in steps that have no overflow of their own: 0 * inf would be NaN."""
+    """x * 2^exponent, in steps that have no overflow of their own: 0 * inf would be NaN, so 0 is let alone as well."""
     while exponent:
         step = max(-64, min(exponent, 64))
-        x, exponent = x * 2.0**step, exponent - step
+        x, exponent = jnp.where(x == 0, 0.0, x * 2.0**step), exponent - step
     return x
 
 
@@ -117,10 +129,7 @@ def _component(x: Array, axes: int, along: int) -> Array:
 
 def _sobel(x: Array, *, axes: int, size: int) -> tuple[Array, ...]:
     corners = _smooth(x, axes, size, "reflect")
-    around = jnp.abs(corners)
-    for axis in range(x.ndim - axes, x.ndim):
-        around = _lower(around, axis) + _upper(around, axis)
-    return *(_component(corners, axes, along) for along in range(-axes, 0)), around
+    return *(_component(corners, axes, along) for along in range(-axes, 0)), corners
 
 
 def _sobel_transposed(*gradient: Array, axes: int, size: int) -> tuple[Array]:
@@ -130,9 +139,19 @@ def _sobel_transposed(*gradient: Array, axes: int, size: int) -> tuple[Array]:
     at the border: an edge pixel is its own mirror image and stands once where every other pixel stands twice; hence
     twice its gradient before, half its value after. A component across the border is 0 there, as it changes sign.
     """
-    components = zip(gradient, range(-axes, 0), strict=True)
-    first, *others = (_component(_border_weight(g, axes, along) * g, axes, along) for g, along in components)
-    return (_smooth(-sum(others, first), axes, size, "symmetric") / _border_weight(gradient[0], axes),)
+    first, *others = (_component_transposed(g, axes, along) for g, along in zip(gradient, range(-axes, 0), strict=True))
+    return (_smooth(sum(others, first), axes, size, "symmetric") / _border_weight(gradient[0], axes),)
+
+
+def _component_transposed(x: Array, axes: int, along: int) -> Array:
+    """(1-z) along one spatial axis, where the border of x counts 0 times, and (1+z) along the others, where twice."""
+    x = _border_weight(x, axes, along) * x
+    # All 2^axes neighbours of a corner at once, not axis by axis: XLA makes one loop of it.
+    corners = jnp.zeros((), x.dtype)
+    for upper in itertools.product((0, 1), repeat=axes):
+        neighbour = x[(..., *(slice(of, n - 1 + of) for of, n in zip(upper, x.shape[-axes:], strict=True)))]
+        corners = corners - neighbour if upper[along] else corners + neighbour
+    return corners
 
 
 def _border_weight(x: Array, axes: int, across: int | None = None) -> Array:
@@ -149,18 +168,16 @@ _sobel_map, _ = transposes(_sobel, _sobel_transposed, constants=1)
 
 
 def sobel(x: Array, axes: int, size: int) -> tuple[Array, ...]:
-    """Components of grad x over 2^_halvings, and of each pixel the sum of the absolute values of the corners around."""
+    """Components of grad x over 2^_halvings, and the corners that they are made from, which are taken as constants."""
     return _sobel_map(x, axes=axes, size=size)
 
 
-def _rounding(around: Array) -> Array:
+def _rounding(corners: Array, axes: int) -> Array:
     """Bound of a Sobel vector's rounding error, from the corners around its pixel (SPEC 7.1).
 
     It is 16 eps gain times the mean of their absolute values, each over its own gain, 2^(axes (size - 2)).
     """
+    around = jnp.abs(corners)
+    for axis in range(corners.ndim - axes, corners.ndim):
+        around = _lower(around, axis) + _upper(around, axis)
     return 8 * eps(around) * around
-
-
-def _rounding_of_difference(around_x: Array, around_y: Array) -> Array:
-    """Bound of the rounding error of a difference of lengths."""
-    return _rounding(around_x) + _rounding(around_y)

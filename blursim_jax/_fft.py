@@ -68,11 +68,12 @@ def _image_by_image(kind: lax.FftType, shape: tuple[int, ...]) -> Callable[[Arra
     whole = functools.partial(_whole, kind=kind, shape=shape)
 
     def whole_images(mesh: Any, operands: Any, result: Any) -> Sharding:
-        sharding = operands[0].sharding
-        if sharding.is_fully_replicated:
-            return sharding  # Of arrays that are bound to no mesh it names none.
-        batch = sharding.spec[: len(operands[0].shape) - axes]
-        return NamedSharding(sharding.mesh, PartitionSpec(*batch, *(None for _ in shape)))
+        sharding, of = operands[0].sharding, operands[0].shape
+        if sharding.shard_shape(of)[-axes:] == of[-axes:]:
+            return sharding
+        # Of arrays bound to no mesh, or only to a part of one, it names no axes: then each device gets all images.
+        batch = sharding.spec[: len(of) - axes] if isinstance(sharding, NamedSharding) else ()
+        return NamedSharding(mesh, PartitionSpec(*batch))
 
     def partition(mesh: Any, operands: Any, result: Any) -> tuple[Any, ...]:
         sharding = whole_images(mesh, operands, result)

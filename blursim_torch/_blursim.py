@@ -7,12 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import register_pytree_node, tree_map
+from torch.utils._pytree import GetAttrKey, register_pytree_node, tree_map
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from blursim_torch import _checks
-from blursim_torch._edges import edge_map, specific
-from blursim_torch._edges import magnitude as edge_magnitude
+from blursim_torch._edges import edge_map, packed, specific
 from blursim_torch._spectral import general, magnitude, spectrum_map
 
 
@@ -37,7 +36,7 @@ class Target:
     Its tensors have their axes where the image has them, so what indexes, slices, maps or moves batch axes does so with
     all three alike: `target[:4]`, `target.to("cuda")`, torch.func.vmap, a DataLoader's batches. Along the last spatial
     axis, W long in `image`, `spectrum` has W // 2 + 1 entries and `edges` 2 W, the magnitudes and what bounds their
-    rounding errors.
+    rounding errors. Its spatial axes stay as they were prepared: flip, roll or crop the image first, then prepare it.
     """
 
     image: Tensor
@@ -48,6 +47,10 @@ class Target:
     def to(self, *args: Any, **kwargs: Any) -> "Target":
         """As torch.Tensor.to, e.g. to another device."""
         return tree_map(lambda tensor: tensor.to(*args, **kwargs), self)
+
+    def pin_memory(self, *args: Any) -> "Target":
+        """As torch.Tensor.pin_memory: what DataLoader(pin_memory=True) calls."""
+        return tree_map(lambda tensor: tensor.pin_memory(*args), self)
 
     def __getitem__(self, index: Any) -> "Target":
         """The target of image[index], an index into the batch axes before the spatial ones."""
@@ -64,8 +67,15 @@ class Target:
         return tree_map(lambda tensor: tensor[index], self)
 
 
+_TENSORS = ("image", "spectrum", "edges")
+
+
 def _flatten(target: Target) -> tuple[list[Any], Any]:
-    return [target.image, target.spectrum, target.edges], target.options
+    return [getattr(target, name) for name in _TENSORS], target.options
+
+
+def _flatten_with_keys(target: Target) -> tuple[list[tuple[Any, Any]], Any]:
+    return [(GetAttrKey(name), getattr(target, name)) for name in _TENSORS], target.options
 
 
 def _unflatten(tensors: Iterable[Any], options: Any) -> Target:
@@ -79,7 +89,15 @@ def _collate(targets: Sequence[Target], *, collate_fn_map: Any = None) -> Target
 
 
 # What torch.func and torch.export, torch.load with weights_only=True, and DataLoader ask of a type.
-register_pytree_node(Target, _flatten, _unflatten)
+register_pytree_node(
+    Target,
+    _flatten,
+    _unflatten,
+    serialized_type_name="blursim_torch.Target",
+    to_dumpable_context=lambda options: options,
+    from_dumpable_context=lambda options: tuple(tuple(of) if isinstance(of, list) else of for of in options),
+    flatten_with_keys_fn=_flatten_with_keys,
+)
 torch.serialization.add_safe_globals([Target])
 default_collate_fn_map[Target] = _collate
 
@@ -290,7 +308,7 @@ def _prepare(y: Tensor, options: _Options) -> Target:
     return Target(
         _as_given(y, axes),
         _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
-        _as_given(torch.cat(edge_magnitude(y, len(axes), size), -1), axes) if edges == "magnitude" else None,
+        _as_given(packed(y, len(axes), size), axes) if edges == "magnitude" else None,
         (axes, spectrum, edges, size, tuple(y.shape[-len(axes) :])),
     )
 

@@ -8,9 +8,10 @@ from blursim_torch._linear import transposes
 
 def multiplicity(half: Tensor, width: int) -> Tensor:
     """How many columns of a spectrum each one of its half stands for: 2, but those with no mirror image 1."""
-    # The first column, and of an even width the last. Without a branch, which would fix the width where it is dynamic.
-    column = torch.arange(half.shape[-1], device=half.device)
-    return 1 + ((column > 0) & (2 * column < width)).to(half.dtype)
+    counts = half.new_full(half.shape[-1:], 2)
+    counts[:1] = 1
+    counts[(width + 1) // 2 :] = 1  # of an even width the last; without a branch, which would fix a dynamic one
+    return counts
 
 
 def _rfftn(x: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -18,8 +19,9 @@ def _rfftn(x: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 
 def _rfftn_transposed(real: Tensor, imag: Tensor, *, shape: tuple[int, ...]) -> tuple[Tensor]:
-    # The inverse counts a column as often as its multiplicity.
-    half = torch.complex(real, imag).div_(multiplicity(real, shape[-1]))
+    # The inverse counts twice what has a mirror image.
+    half = torch.complex(real, imag)
+    half[..., 1 : (shape[-1] + 1) // 2].mul_(0.5)
     return (torch.fft.irfftn(half, shape, dim=tuple(range(-len(shape), 0)), norm="forward"),)
 
 

@@ -51,11 +51,14 @@ class _LinearMap(torch.autograd.Function):
         ctx.count = len(tensors)
         ctx.linear = len(output) - ctx.pair.constants
         ctx.mark_non_differentiable(*output[ctx.linear :])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         back = _Pair(ctx.pair.transpose, ctx.pair.function, 0)
-        return None, None, *_apply(back, *gradients[: ctx.linear], **ctx.static)[: ctx.count]
+        known = next(gradient for gradient in gradients if gradient is not None)
+        filled = [torch.zeros_like(known) if gradient is None else gradient for gradient in gradients[: ctx.linear]]
+        return None, None, *_apply(back, *filled, **ctx.static)[: ctx.count]
 
     @staticmethod
     def jvp(ctx: Any, _: None, __: None, *tangents: Tensor) -> tuple[Tensor | None, ...]:

@@ -90,10 +90,11 @@ class BlurSim(torch.nn.Module):
         _check_alpha(value)
         if isinstance(value, Real):
             # As a product: the compiler makes a graph of its own for every number to fill with.
-            self.alpha.copy_(torch.ones_like(self.alpha) * cast(float, value))
-        elif value.shape == self.alpha.shape:
+            value = torch.ones_like(self.alpha) * cast(float, value)
+        if torch.compiler.is_compiling() and value.shape == self.alpha.shape:
             self.alpha.copy_(value)
         else:
+            # A tensor of its own: the old one may be needed by a backward pass to come.
             self._buffers["alpha"] = value.detach().to(self.alpha, copy=True)
 
     def forward(self, x: Tensor, y: Tensor | Target, mask: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blursim_torch._fft import multiplicity, rfftn
-from blursim_torch._norm import Bound, eps, length, norm, sum_of_squares, total
+from blursim_torch._norm import Bound, eps, length, norm, of_difference, sum_of_squares, total
 
 
 def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spectrum: str, p: int) -> Tensor:
@@ -20,10 +20,10 @@ def general(x: Tensor, y: Tensor, magnitude_of_y: Tensor | None, axes: int, spec
     pixels = math.prod(x.shape[-axes:])
     if spectrum == "complex" and p == 2:
         # By Parseval's theorem, without an FFT (SPEC 3.4).
-        return norm([x - y], p, axes, pixels, partial(torch.zeros_like, x))
+        return length([x - y], axes=axes) / pixels**0.5
     difference, negligible = spectral_difference(x, y, magnitude_of_y, axes, spectrum)
     counts = multiplicity(difference[0], x.shape[-1])
-    return norm(difference, p, axes, pixels, negligible, counts) / pixels**0.5
+    return norm(difference, p, axes, negligible, counts) / pixels ** (1 / p + 1 / 2)
 
 
 def spectral_difference(
@@ -33,17 +33,17 @@ def spectral_difference(
     shape = x.shape[-axes:]
     if spectrum == "complex":
         difference = rfftn(x - y, axes)
-        return difference, partial(_rounding, *difference, shape=shape)
+        return difference, Bound(partial(_rounding, shape=shape), difference)
     X = magnitude(x, axes)
     Y = magnitude(y, axes) if magnitude_of_y is None else magnitude_of_y
-    return [X - Y], partial(_rounding_of_difference, X, Y, shape=shape)
+    return [X - Y], of_difference(*(Bound(partial(_rounding, shape=shape), (of,)) for of in (X, Y)))
 
 
 def magnitude(x: Tensor, axes: int) -> Tensor:
     """|X|, but at DC, where X is real, X with its sign (SPEC 3.3)."""
     X = rfftn(x, axes)
-    absolute = length(X, partial(_rounding, *X, shape=x.shape[-axes:]))
-    return torch.where(_is_dc(absolute, axes), X[0], absolute)
+    bound = Bound(partial(_rounding, shape=x.shape[-axes:]), X)
+    return length(X, bound, signed=(..., *(0 for _ in range(axes))))
 
 
 def spectrum_map(x: Tensor, y: Tensor, axes: int, spectrum: str) -> Tensor:
@@ -57,25 +57,13 @@ def spectrum_map(x: Tensor, y: Tensor, axes: int, spectrum: str) -> Tensor:
     return torch.fft.fftshift(torch.cat([half, mirror], -1), spatial)
 
 
-def _is_dc(half: Tensor, axes: int) -> Tensor:
-    """True at frequency 0, False elsewhere; broadcasts to a half spectrum."""
-    dc = torch.zeros(half.shape[-axes:], dtype=torch.bool, device=half.device)
-    dc[(0,) * axes] = True
-    return dc
-
-
 def _rounding(*spectrum: Tensor, shape: Sequence[int]) -> Tensor:
     """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1)."""
-    squares = sum_of_squares(spectrum)
-    image = total(squares, len(shape), multiplicity(squares, shape[-1])) / math.prod(shape)
-    largest = 4 * image.reshape(*image.shape, *(1 for _ in shape)).sqrt()
-    for axis in range(-len(shape), 0):
+    squares, axes = sum_of_squares(spectrum), len(shape)
+    image = total(squares, axes, multiplicity(squares, shape[-1])).reshape(*squares.shape[:-axes], *(1 for _ in shape))
+    largest = 8 * eps(squares) * 4 / math.prod(shape) ** 0.5 * image.sqrt()
+    for axis in range(-axes, 0):
         # Along the last axis half of a line stands for all of it.
-        line = (2 if axis == -1 else 1) * squares.sum(axis, keepdim=True)
-        largest = torch.maximum(largest, line.sqrt())
-    return 8 * eps(squares) * largest
-
-
-def _rounding_of_difference(X: Tensor, Y: Tensor, *, shape: Sequence[int]) -> Tensor:
-    """Bound of the rounding error of X - Y."""
-    return _rounding(X, shape=shape) + _rounding(Y, shape=shape)
+        line = squares.sum(axis, keepdim=True).sqrt()
+        largest = torch.maximum(largest, 8 * eps(squares) * (2 if axis == -1 else 1) ** 0.5 * line)
+    return largest
