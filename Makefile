@@ -3,16 +3,20 @@ PYTHON ?= python3
 SUITE_OF_JAX = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py transforms_jax.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test test-frameworks test-oldest lint types docs bench evidence clean
+.PHONY: demo test test-slow test-frameworks test-oldest lint types docs bench evidence clean
 demo: .venv/demo
 	.venv/bin/python examples/train_deblur_flax.py
 
 test: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
 
+# What takes long and seldom fails alone.
+test-slow: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m slow
+
 # The pieces of docs/frameworks.md, with the real packages.
 test-frameworks: .venv-frameworks/installed
-	OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest tests/test_frameworks.py -m "frameworks or not frameworks"
+	OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest -n 2 tests/test_frameworks.py -m frameworks
 
 # JAX's part of the suite, on the oldest releases that are supported.
 test-oldest: .venv-oldest/installed
