@@ -47,7 +47,9 @@ def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
     """SPEC 7, 8.4"""
     batch = [n for i, n in enumerate(shape) if not {i, i - len(shape)} & set(axes)]
     inputs = [*rng.random((2, *shape)), rng.random(batch), rng.uniform(0.2, 1, shape)]
-    options = [dict(o, axes=axes, sobel_size=size) for o in COMBINATIONS]
+    # The normalization, a number, takes turns.
+    word = WORDS["normalization"][CASES.index((shape, axes, size)) % 2]
+    options = [dict(o, axes=axes, sobel_size=size) for o in COMBINATIONS if o["normalization"] == word]
     found = []
     for backend in BACKENDS:
         with backend.double_precision():
