@@ -32,8 +32,8 @@ MAPS = [{"spectrum": s, "edges": e} for s, e in product(WORDS["spectrum"], WORDS
 BOTH = {"blursim", "blursim_terms", "difference_maps", "prepare", "Maps", "Target", "Terms"}
 
 # Shape of x, spatial axes, Sobel size, mask: every size with every mask; none to three leading axes; channels first and
-# last; odd, even, prime, not square, the smallest; signals, images, volumes and what has four axes. The reductions, which
-# come last of all, take turns.
+# last; odd, even, prime, not square, the smallest; signals, images, volumes and what has four axes. The reductions take
+# turns.
 CASES = [
     ((5, 5), (-2, -1), 3, "none"),
     ((7, 6), (-1, -2), 3, "boolean"),
