@@ -5,7 +5,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-from itertools import product
 from pathlib import Path
 
 import jax
@@ -13,21 +12,13 @@ import numpy as np
 import pytest
 import reference
 import torch
+from options import SEEN, WORDS, combinations, ids
 from tolerances import NOTHING_64, VALUE_64, distance
 
 import blursim_jax
 import blursim_torch
 
-WORDS = {
-    "spectrum": ("magnitude", "complex"),
-    "edges": ("magnitude", "vector"),
-    "p": (2, 1),
-    "normalization": ("area", "gain"),
-    "reduction": ("mean", "sum", "none"),
-}
-COMBINATIONS = [dict(zip(WORDS, words, strict=True)) for words in product(*WORDS.values())]
-SEEN = [{"spectrum": s, "edges": e, "p": p} for p, s, e in product(WORDS["p"], WORDS["spectrum"], WORDS["edges"])]
-MAPS = [{"spectrum": s, "edges": e} for s, e in product(WORDS["spectrum"], WORDS["edges"])]
+COMBINATIONS = combinations(*WORDS)
 
 BOTH = {"blursim", "blursim_terms", "difference_maps", "prepare", "Maps", "Target", "Terms"}
 
@@ -79,12 +70,12 @@ def test_every_combination_of_options_gives_the_value_of_the_reference(backend, 
     shape, axes, size, mask = CASES[case]
     x, y = images(rng, *shape) - 0.3
     mask = masks_for(shape, rng)[mask]
-    combinations = [o for o in COMBINATIONS if o["reduction"] == WORDS["reduction"][case // 3 % 3]]
+    turn = [o for o in COMBINATIONS if o["reduction"] == WORDS["reduction"][case // 3 % 3]]
 
     def losses(x, y, mask):
-        return [backend.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **o) for o in combinations]
+        return [backend.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **o) for o in turn]
 
-    for actual, options in zip(backend.run(losses, x, y, mask), combinations, strict=True):
+    for actual, options in zip(backend.run(losses, x, y, mask), turn, strict=True):
         expected = reference.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **options)
         assert distance(actual, expected) < VALUE_64, options
 
@@ -351,7 +342,7 @@ def test_the_specific_term_is_blind_to_any_constant(backend, rng):
         ((6, 6, 5, 2), (0, 1, 2), 5),
     ],
 )
-@pytest.mark.parametrize("options", MAPS, ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize("options", combinations("spectrum", "edges"), ids=ids)
 def test_the_maps_are_those_of_the_reference_and_their_norms_are_the_terms(backend, shape, axes, size, options, rng):
     """SPEC 11.1, 11.2, 11.3"""
     x, y = images(rng, *shape)

@@ -8,14 +8,13 @@ import pytest
 import reference
 import torch
 from backends import BACKENDS
+from options import EXTREMES, SEEN, combinations, ids
 from scipy.ndimage import gaussian_filter
 from skimage import data
 from tolerances import GRADIENT_32, GRADIENT_32_MEANS, VALUE_32, VALUE_64, distance
 
 import blursim_jax
 import blursim_torch
-
-SEEN = [{"spectrum": s, "edges": e} for s in ("magnitude", "complex") for e in ("magnitude", "vector")]
 
 
 def blurred(image, sigma):
@@ -52,9 +51,6 @@ def of_both_terms(backend, **options):
 def terms_and_gradients(backend, x, y, **options):
     """Both terms, and the gradients of each for x and for y."""
     return backend.run(of_both_terms(backend, **options), x, y)
-
-
-EXTREMES = [dict(options, p=p) for options in (SEEN[0], SEEN[-1]) for p in (1, 2)]
 
 
 @cache
@@ -127,7 +123,7 @@ def test_without_x64_float64_becomes_float32_in_jax(rng):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("options", SEEN, ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize("options", combinations("spectrum", "edges"), ids=ids)
 def test_autocast_changes_nothing(options, dtype, rng):
     """SPEC 8.3"""
     x, y = (torch.tensor(image, dtype=torch.float32) for image in rng.random((2, 3, 32, 31)))
@@ -142,7 +138,7 @@ def test_autocast_changes_nothing(options, dtype, rng):
         assert torch.equal(actual, expected)
 
 
-@pytest.mark.parametrize("options", [SEEN[0], SEEN[-1]], ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize("options", EXTREMES[:2], ids=ids)
 @pytest.mark.parametrize("scale", [1e-12, 1e17 / (31 * 24)])
 def test_squares_have_room_in_float32(backend, options, scale, rng):
     """SPEC 8.5, 1.3"""
@@ -177,13 +173,10 @@ def test_lengths_whose_squares_underflow_count_as_zero(backend):
 def test_magnitudes_that_underflow_give_no_gradient(backend, rng):
     """SPEC 7.1, 8.5"""
     x, y = (1e-25 * rng.random((2, 7, 6, 1))).astype(np.float32)
-    for options in (SEEN[0], SEEN[-1]):
+    for options in EXTREMES[:2]:
         terms, gradients = terms_and_gradients(backend, x, y, **options)
         assert not np.any(terms)
         assert not np.any(gradients)
-
-
-EVERY = [dict(options, p=p) for options in SEEN for p in (1, 2)]
 
 
 @pytest.mark.parametrize("axes", [(-1,), (-2, -1), (-3, -2, -1)])
@@ -197,9 +190,9 @@ def test_nan_or_infinity_is_that_of_its_image_and_of_no_other(backend, axes, rng
     wrong[3] = np.nan
     terms = lambda x, y, o: backend.blursim_terms(x, y, axes=axes, reduction="none", **o)
     total = lambda x, y, o: sum(term.sum() for term in terms(x, y, o))
-    both = lambda x, y: [[terms(x, y, o), backend.grad(lambda x, y, o=o: total(x, y, o))(x, y)] for o in EVERY]
+    both = lambda x, y: [[terms(x, y, o), backend.grad(lambda x, y, o=o: total(x, y, o))(x, y)] for o in SEEN]
     for options, (terms_of_x, gradient), (terms_of_wrong, gradient_of_wrong) in zip(
-        EVERY, backend.run(both, x, y), backend.run(both, wrong, y), strict=True
+        SEEN, backend.run(both, x, y), backend.run(both, wrong, y), strict=True
     ):
         for right, term in zip(terms_of_x, terms_of_wrong, strict=True):
             assert not np.isfinite(term[1:]).any(), options
@@ -207,7 +200,7 @@ def test_nan_or_infinity_is_that_of_its_image_and_of_no_other(backend, axes, rng
             assert right[0] == term[0]
         assert np.array_equal(gradient[0], gradient_of_wrong[0])
     # On either side, and as a loss.
-    losses = backend.run(lambda x, y: [backend.blursim(y, x, 0.5, axes=axes, **o) for o in EVERY], wrong, y)
+    losses = backend.run(lambda x, y: [backend.blursim(y, x, 0.5, axes=axes, **o) for o in SEEN], wrong, y)
     assert not np.isfinite(losses).any()
 
 
@@ -254,7 +247,7 @@ def test_equal_values_are_equal_whatever_their_strides(rng):
     x = torch.tensor(rng.random((3, 31, 24)), dtype=torch.float32)
     turned = x.mT.contiguous().mT
     assert turned.stride() != x.stride()
-    for options in EVERY:
+    for options in SEEN:
         leaf = turned.clone(memory_format=torch.preserve_format).requires_grad_()
         assert leaf.stride() == turned.stride()
         loss = blursim_torch.blursim(leaf, x, 0.4, **options)
