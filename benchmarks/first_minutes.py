@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import report
 import speed
 
@@ -88,11 +89,14 @@ def in_this_process(framework: str, loss: str) -> dict[str, float]:
     return times
 
 
+def pairs() -> list[np.ndarray]:
+    """x and y of each shape."""
+    return [np.random.default_rng(0).random((2, *shape), np.float32) for shape in SHAPES]
+
+
 def steps_of_jax(loss: str, timed: Callable[..., Any]) -> None:
     jax = timed("import jax", lambda: importlib.import_module("jax"))
-    images = timed(
-        "two pairs of random images", lambda: [jax.random.uniform(jax.random.key(0), (2, *s)) for s in SHAPES]
-    )
+    images = timed("arrays from NumPy", lambda: [jax.numpy.asarray(pair) for pair in pairs()])
     if loss == "naive":
         timed("import blursim_jax", lambda: None)
         of = lambda x, y: naive_in_jax(jax, x, y)
@@ -109,7 +113,7 @@ def steps_of_jax(loss: str, timed: Callable[..., Any]) -> None:
 
 def steps_of_torch(loss: str, timed: Callable[..., Any]) -> None:
     torch = timed("import torch", lambda: importlib.import_module("torch"))
-    images = timed("two pairs of random images", lambda: [torch.rand(2, *shape) for shape in SHAPES])
+    images = timed("arrays from NumPy", lambda: [torch.from_numpy(pair) for pair in pairs()])
     if loss == "naive":
         timed("import blursim_torch", lambda: None)
         of = lambda x, y: naive_in_torch(torch, x, y)
