@@ -1,22 +1,30 @@
 # Each target makes a virtual environment, or completes it when pyproject.toml or the constraints change.
 PYTHON ?= python3
-SUITE_OF_JAX = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py transforms_jax.py)
+SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test test-frameworks test-oldest lint types docs bench evidence clean
+.PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch lint types docs bench evidence clean
 demo: .venv/demo
 	.venv/bin/python examples/train_deblur_flax.py
 
 test: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
 
+# What takes long and seldom fails alone.
+test-slow: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m slow
+
 # The pieces of docs/frameworks.md, with the real packages.
 test-frameworks: .venv-frameworks/installed
-	OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest tests/test_frameworks.py -m "frameworks or not frameworks"
+	OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest -n 2 tests/test_frameworks.py -m frameworks
 
 # JAX's part of the suite, on the oldest releases that are supported.
-test-oldest: .venv-oldest/installed
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 $(SUITE_OF_JAX) -k jax
+test-oldest: .venv-oldest-jax/installed
+	OMP_NUM_THREADS=1 .venv-oldest-jax/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_jax.py -k jax
+
+# PyTorch's part. Not in .ci/run: on Linux it brings 5.5 GB of CUDA packages.
+test-oldest-torch: .venv-oldest-torch/installed
+	OMP_NUM_THREADS=1 .venv-oldest-torch/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_torch.py tests/test_module.py -k torch
 
 lint: .venv/test
 	.venv/bin/ruff check
@@ -36,7 +44,7 @@ evidence: .venv/bench
 	.venv/bin/python benchmarks/training.py --quick
 
 clean:
-	rm -rf .venv .venv-frameworks .venv-oldest build dist site *.egg-info examples/output
+	rm -rf .venv .venv-* build dist site *.egg-info examples/output
 
 .venv/demo: EXTRAS = jax,examples
 .venv/test: EXTRAS = test
@@ -53,13 +61,12 @@ clean:
 	.venv-frameworks/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[frameworks]'
 	@touch $@
 
-# What oldest.txt does not name is as in constraints.txt.
-.venv-oldest/installed: pyproject.toml .ci/constraints.txt .ci/oldest.txt | .venv-oldest/bin/pip
-	@echo "Installing the oldest releases into .venv-oldest; this takes a few minutes the first time"
-	grep --invert-match --extended-regexp '^(flax|jax|jaxlib|orbax-checkpoint)=' .ci/constraints.txt > .venv-oldest/constraints.txt
-	cat .ci/oldest.txt >> .venv-oldest/constraints.txt
-	.venv-oldest/bin/pip $(INSTALL) .venv-oldest/constraints.txt --editable '.[jax,torch,examples]' pytest pytest-xdist scipy
+.venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
+	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
+	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
+	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[jax,torch,examples]' pytest pytest-xdist scipy
 	@touch $@
 
+.PRECIOUS: %/bin/pip
 %/bin/pip:
 	$(PYTHON) -m venv $*

@@ -87,7 +87,7 @@ def print_table(sharp: np.ndarray, tried: dict[str, np.ndarray], terms: Sequence
     for name, row in zip((*HELD_OUT, "mean"), np.moveaxis(values, -1, 0), strict=True):
         cells = (f" {row[i, j]:{form}}" for j, form in enumerate(measures.values()) for i in range(len(tried)))
         print(name.ljust(10) + "".join(cells))
-    print()
+    print("PSNR and SSIM: higher is better. general and specific, the terms of the loss: lower is better.\n")
 
 
 def draw(path: Path, sharp: np.ndarray, tried: dict[str, np.ndarray], maps: Sequence[Any], shown: int = 2) -> None:

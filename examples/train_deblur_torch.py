@@ -55,8 +55,10 @@ def train(steps: int, seed: int) -> Deblur:
 @torch.no_grad()
 def main() -> None:
     args = _deblur.parse_args(__doc__.splitlines()[0], "deblur_torch.png")
+    print(f"Training on {len(_deblur.TRAIN)} photographs", flush=True)
     with torch.enable_grad():
         model = train(args.steps, args.seed)
+    print(f"Deblurring the centres of {len(_deblur.HELD_OUT)} photographs that it has not seen", flush=True)
     blurred, sharp = (torch.from_numpy(x) for x in _deblur.held_out(np.random.default_rng(args.seed)))
     tried = {"blurred": blurred, "result": model(blurred[:, None])[:, 0].clamp(0, 1)}
     terms = [blursim_terms(x, sharp, reduction="none") for x in tried.values()]

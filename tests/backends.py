@@ -5,6 +5,7 @@ comes out (exactly: it holds every value of the narrower dtypes). What a lambda 
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -80,7 +81,7 @@ class Jax(Backend):
 
 class Torch(Backend):
     name, package, arrays = "torch", blursim_torch, torch
-    compile = staticmethod(torch.compile)
+    compile = staticmethod(partial(torch.compile, backend="aot_eager"))  # all but the making of C++
 
     @staticmethod
     def grad(function, argnums=0):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import contestants
+import first_minutes
 import numpy as np
 import peers
 import pytest
@@ -116,6 +117,18 @@ def test_ssim_of_flat_images_is_the_comparison_of_their_means(name, scale):
     a, b = 0.3, 0.6
     expected = scale * (1 - (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4))
     assert float(loss(torch.full(SHAPE, a), torch.full(SHAPE, b))) == pytest.approx(expected, rel=1e-3)
+
+
+def test_naive_loss_of_the_first_minutes_is_blursim_in_both_frameworks():
+    import jax
+    import torch
+
+    import blursim_jax
+
+    x, y = np.random.default_rng(0).random((2, *first_minutes.SHAPES[0]), np.float32)
+    expected = pytest.approx(float(blursim_jax.blursim(x, y, first_minutes.ALPHA)), rel=1e-4)
+    assert float(first_minutes.naive_in_jax(jax, x, y)) == expected
+    assert float(first_minutes.naive_in_torch(torch, *map(torch.from_numpy, (x, y)))) == expected
 
 
 def test_contestants_take_turns_after_warming_up():

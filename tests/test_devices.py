@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 from tolerances import GRADIENT_32, distance
 
@@ -157,6 +158,7 @@ def test_images_cut_across_devices_have_one_devices_value_and_gradient():
     assert_succeeds(python(CUT.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
 
 
+@pytest.mark.slow
 def test_meshes_of_every_kind_give_one_devices_result_and_send_no_image():
     assert_succeeds(python(MESHES.replace("TOLERANCE", str(GRADIENT_32)), **EIGHT))
 

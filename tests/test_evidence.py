@@ -404,6 +404,7 @@ def results(tmp_path_factory):
     patch.undo()
 
 
+@pytest.mark.slow
 def test_each_run_is_kept_with_its_session(results):
     found = evidence.lines(results.output)
     sessions = {record["session"]: record for record in found if "machine" in record}
@@ -421,6 +422,7 @@ def test_each_run_is_kept_with_its_session(results):
     assert {record["reference"] for record in found if "reference" in record} == {"shift2", "fit"}
 
 
+@pytest.mark.slow
 def test_the_rate_is_chosen_on_a_seed_and_photographs_of_its_own(results):
     records = [record for record in evidence.lines(results.output) if record.get("task") == "shift2"]
     choosing = [r for r in records if r["choosing"] and r["loss"] == "L1"]
@@ -430,12 +432,14 @@ def test_the_rate_is_chosen_on_a_seed_and_photographs_of_its_own(results):
     assert {r["rate"] for r in records if not r["choosing"] and r["loss"] == "L1"} == {best}
 
 
+@pytest.mark.slow
 def test_figures_are_means_over_the_first_photographs(results):
     record = next(r for r in evidence.lines(results.output) if r.get("task") == "shift2" and not r["choosing"])
     first = record["each"]["psnr"][: 2 * len(tasks.HELD_OUT)]
     assert record["figures"]["psnr"] == pytest.approx(np.mean(first), abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_run_judged_on_fewer_photographs_is_to_be_done_again(results):
     records = [r for r in evidence.lines(results.output) if "task" in r]
     path = results.output.with_name("old.jsonl")
@@ -449,6 +453,7 @@ def test_a_run_judged_on_fewer_photographs_is_to_be_done_again(results):
     assert len(evidence.runs(path)) == len(evidence.runs(results.output))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated_and_a_lost_one_is(results, monkeypatch, tmp_path):
     asked = []
     real = training.trainer
@@ -471,6 +476,7 @@ def test_a_finished_run_is_not_repeated_and_a_lost_one_is(results, monkeypatch, 
     assert again["figures"] == of["figures"]
 
 
+@pytest.mark.slow
 def test_side_by_side_is_one_after_the_other(results):
     train = training.trainer("shift2", "L1", 2)
     runs = [(0, 1e-3), (1, 3e-3)]
@@ -610,6 +616,7 @@ def test_words_of_the_report_are_those_of_the_benchmark():
     assert set(evidence.SHOWN) <= set(losses.NAMES)
 
 
+@pytest.mark.slow
 def test_tables_and_pictures_are_made_from_the_results(results, tmp_path):
     found, cells = evidence.lines(results.output), evidence.runs(results.output)
     page = tmp_path / "page.md"

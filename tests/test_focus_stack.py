@@ -69,6 +69,7 @@ def test_registered_target_is_where_the_input_shows_it(frames, links):
     assert distance(judged.inputs, judged.targets) < 0.6 * distance(inputs, as_they_come)
 
 
+@pytest.mark.slow
 def test_a_finished_loss_is_kept_and_not_repeated(frames, tmp_path, monkeypatch):
     for i, frame in enumerate(frames):
         Image.fromarray((frame.clip(0, 1) * 255).astype(np.uint8)).save(tmp_path / f"frame{i}.png")

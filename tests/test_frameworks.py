@@ -13,14 +13,6 @@ RUN, NOT_RUN = (ROOT / "docs" / "frameworks.md").read_text().split("## Not run h
 PIECES = dict(re.findall(r"^## (.+?)\n.*?```python\n(.*?)```", RUN, flags=re.DOTALL | re.MULTILINE))
 PIECES["Keras on torch"] = PIECES["Keras"].replace('"jax"', '"torch"', 1).replace("blursim_jax", "blursim_torch", 1)
 
-# Quick, with the packages of the tests; the others are for `make test-frameworks`.
-WITH_THE_TESTS = {
-    "Flax NNX",
-    "Flax Linen",
-    "nnx.metrics",
-    "PyTorch, mixed precision",
-    "PyTorch, several processes",
-}
 # deepinv brings torchvision, which can't be imported without CUDA unless somebody declares these operators.
 IMPORT_TORCHVISION = {"Lightning", "torchmetrics", "deepinv"}
 WITHOUT_CUDA = """
@@ -28,10 +20,6 @@ import torch
 for name in "nms", "qnms":
     torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 """
-pieces = [
-    pytest.param(name, marks=[] if name in WITH_THE_TESTS else pytest.mark.frameworks, id=name.replace(" ", "-"))
-    for name in PIECES
-]
 
 
 def command(name, path):
@@ -40,7 +28,8 @@ def command(name, path):
     return [sys.executable, "-W", "error:::__main__", str(path)]
 
 
-@pytest.mark.parametrize("name", pieces)
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", PIECES, ids=lambda name: name.replace(" ", "-"))
 def test_piece_runs_and_prints_finite_losses(name, tmp_path):
     path = tmp_path / "train.py"
     path.write_text((WITHOUT_CUDA if name in IMPORT_TORCHVISION else "") + PIECES[name])
@@ -57,7 +46,7 @@ def test_piece_runs_and_prints_finite_losses(name, tmp_path):
 
 def test_every_section_has_a_piece():
     assert set(re.findall(r"^## (.+)$", RUN, flags=re.MULTILINE)) == PIECES.keys() - {"Keras on torch"}
-    assert PIECES.keys() >= WITH_THE_TESTS
+    assert PIECES.keys() >= IMPORT_TORCHVISION
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", NOT_RUN, flags=re.DOTALL))

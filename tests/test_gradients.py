@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 import reference
 from backends import BACKENDS
+from options import EXTREMES, WORDS, combinations, ids
 from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, NOTHING_64, VALUE_64, distance
 
-WORDS = {
-    "spectrum": ("magnitude", "complex"),
-    "edges": ("magnitude", "vector"),
-    "p": (2, 1),
-    "normalization": ("area", "gain"),
-}
-COMBINATIONS = [dict(zip(WORDS, words, strict=True)) for words in product(*WORDS.values())]
-SEEN = [{"spectrum": s, "edges": e, "p": p} for p, s, e in product(WORDS["p"], WORDS["spectrum"], WORDS["edges"])]
-# Magnitudes and vectors of both, for each p: they reach all the code.
-EXTREMES = [SEEN[0], SEEN[3], SEEN[4], SEEN[7]]
-name = lambda options: "-".join(map(str, options.values()))
+COMBINATIONS = combinations("spectrum", "edges", "p", "normalization")
 
 CASES = [
     ((5, 5), (-2, -1), 5),
@@ -47,7 +38,9 @@ def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
     """SPEC 7, 8.4"""
     batch = [n for i, n in enumerate(shape) if not {i, i - len(shape)} & set(axes)]
     inputs = [*rng.random((2, *shape)), rng.random(batch), rng.uniform(0.2, 1, shape)]
-    options = [dict(o, axes=axes, sobel_size=size) for o in COMBINATIONS]
+    # The normalization, a number, takes turns.
+    word = WORDS["normalization"][CASES.index((shape, axes, size)) % 2]
+    options = [dict(o, axes=axes, sobel_size=size) for o in COMBINATIONS if o["normalization"] == word]
     found = []
     for backend in BACKENDS:
         with backend.double_precision():
@@ -169,7 +162,7 @@ def products(backend, x, y, options):
     return backend.run(every, x, y, v, w)
 
 
-@pytest.mark.parametrize("options", EXTREMES, ids=name)
+@pytest.mark.parametrize("options", EXTREMES, ids=ids)
 @pytest.mark.parametrize(("shape", "dtype"), [((7, 5), "float64"), ((8, 6), "float32")])
 def test_gradients_are_finite_and_of_equal_images_zero_to_second_order(backend, options, shape, dtype, rng):
     """SPEC 7.2, 7.3, 7.4: every degenerate image and one of noise against each other."""

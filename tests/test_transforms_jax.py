@@ -78,7 +78,7 @@ def test_jit_equals_the_plain_call(tolerance):
         assert_close(jax.jit(function)(x, y), function(x, y), tolerance)
 
 
-@options
+@pytest.mark.parametrize(("options", "tolerance"), [(DEFAULT, "float64"), (SIGNED, "float32")], indirect=["tolerance"])
 def test_mapping_over_images_equals_one_call_per_image(options, tolerance):
     x, y = images(2, 3, 6, 5)
     per_image = jax.value_and_grad(lambda x, y, alpha: blursim(x, y, alpha, **options), EVERY)
