@@ -84,7 +84,7 @@ def test_peers_of_volumes_take_three_axes():
     assert [each.name for each in found] == ["blursim", *peers.VOLUME_LOSSES]
     for each in found:
         value, gradient = each.backward()
-        assert 0 < value < 1, each.name
+        assert value > 0, each.name
         assert gradient.shape == shape, each.name
 
 

@@ -1,0 +1,89 @@
+"""Train a small network to undo the defocus of a microscope, with BlurSim on volumes (NDHWC) in Flax NNX, MSE and L1.
+
+    python examples/train_volume_flax.py
+    python examples/train_volume_flax.py --sharp mine.tif --blurred mine_out_of_focus.tif
+
+Takes about two minutes on two cores. Volumes are float32, grey, from 0 to 1.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import _volumes
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+from tqdm import tqdm
+
+from blursim_jax import blursim
+
+AXES = (-4, -3, -2)  # depth, height and width of volumes (N, D, H, W, C)
+LOSSES = {
+    "MSE": lambda x, y, alpha: jnp.mean((x - y) ** 2),
+    "L1": lambda x, y, alpha: jnp.mean(jnp.abs(x - y)),
+    "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
+    "BlurSim complex": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex"),
+}
+
+
+def with_neighbours(x: Array) -> Array:
+    """Each plane with the one before and the one behind it as channels."""
+    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+    return jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
+
+
+class Refocus(nnx.Module):
+    """x plus a correction, made by convolutions at half the resolution, where they reach twice as far."""
+
+    def __init__(self, rngs: nnx.Rngs, width: int = 16, depth: int = 4) -> None:
+        half = {"kernel_size": (2, 2, 2), "strides": (2, 2, 2), "rngs": rngs}
+        layers = [nnx.Conv(1, width, **half), nnx.relu]
+        for _ in range(depth):
+            # A convolution of 3 x 3 x 3, which XLA computes much faster so on a CPU.
+            layers += [with_neighbours, nnx.Conv(3 * width, width, kernel_size=(3, 3), rngs=rngs), nnx.relu]
+        # Zero at first: training starts from the blurred volume.
+        self.correction = nnx.Sequential(
+            *layers, nnx.ConvTranspose(width, 1, **half, kernel_init=nnx.initializers.zeros)
+        )
+
+    def __call__(self, x: Array) -> Array:
+        return x + self.correction(x)
+
+
+@functools.cache  # compiled once, whatever the number of seeds
+def make_train_step(loss: str, steps: int) -> Callable[[Refocus, nnx.Optimizer, ArrayLike, ArrayLike], Array]:
+    alpha = optax.linear_schedule(0.9, 0.1, steps)
+
+    @nnx.jit
+    def train_step(model: Refocus, optimizer: nnx.Optimizer, x: ArrayLike, y: ArrayLike) -> Array:
+        # alpha is traced: it changes every step and never recompiles.
+        objective = lambda model: LOSSES[loss](model(x), y, alpha(optimizer.step[...]))
+        value, gradient = nnx.value_and_grad(objective)(model)
+        optimizer.update(model, gradient)
+        return value
+
+    return train_step
+
+
+def train(loss: str, batches: Iterator[_volumes.Pair], steps: int, seed: int) -> _volumes.Restore:
+    model = Refocus(nnx.Rngs(seed))
+    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(4e-3, steps)), wrt=nnx.Param)
+    train_step = make_train_step(loss, steps)
+    with tqdm(range(steps), unit="step", desc=f"{loss}, seed {seed}") as progress:
+        for step in progress:
+            x, y = next(batches)
+            value = train_step(model, optimizer, x[..., None], y[..., None])
+            if step % 20 == 0:
+                progress.set_postfix(loss=f"{float(value):.4f}")
+    return lambda blurred: np.asarray(model(blurred[None, ..., None]))[0, ..., 0]
+
+
+def main() -> None:
+    _volumes.main(__doc__.splitlines()[0], "volume_flax.png", list(LOSSES), train)
+
+
+if __name__ == "__main__":
+    main()
