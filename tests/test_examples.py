@@ -8,7 +8,6 @@ import _deblur
 import _pictures
 import _volumes
 import compare_images
-import jax
 import numpy as np
 import pytest
 import skimage
@@ -17,7 +16,6 @@ import train_deblur_flax
 import train_deblur_torch
 import train_volume_flax
 import train_volume_torch
-from flax import nnx
 
 from blursim_jax import blursim
 
@@ -134,10 +132,11 @@ def test_both_frameworks_train_volumes_with_the_same_losses():
         assert float(loss(x[..., None], y[..., None], 0.3)) == pytest.approx(float(theirs), rel=1e-5)
 
 
-def test_both_networks_of_volumes_are_of_the_same_size():
-    flax = nnx.eval_shape(lambda: train_volume_flax.Refocus(nnx.Rngs(0)))
-    in_flax = sum(x.size for x in jax.tree.leaves(nnx.state(flax, nnx.Param)))
-    assert in_flax == sum(x.numel() for x in train_volume_torch.Refocus().parameters())
+def test_blocks_of_a_volume_are_put_together_again():
+    x = np.random.default_rng(0).random((2, 4, 6, 8, 1), np.float32)
+    blocks = train_volume_flax.to_blocks(x)
+    np.testing.assert_array_equal(blocks[1, 0, 1, 2], x[1, 0:2, 2:4, 4:6].ravel())
+    np.testing.assert_array_equal(train_volume_flax.from_blocks(blocks), x)
 
 
 def test_the_psf_of_a_point_is_the_psf():
