@@ -25,7 +25,7 @@ LOSSES = {
     "MSE": lambda x, y, alpha: jnp.mean((x - y) ** 2),
     "L1": lambda x, y, alpha: jnp.mean(jnp.abs(x - y)),
     "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
-    "BlurSim complex": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex"),
+    "BlurSim, vectors": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex", edges="vector"),
 }
 
 

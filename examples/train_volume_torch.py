@@ -21,7 +21,7 @@ LOSSES = {
     "MSE": lambda x, y, alpha: nn.functional.mse_loss(x, y),
     "L1": lambda x, y, alpha: nn.functional.l1_loss(x, y),
     "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
-    "BlurSim complex": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex"),
+    "BlurSim, vectors": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex", edges="vector"),
 }
 
 

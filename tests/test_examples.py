@@ -1,8 +1,10 @@
 """The examples do what they say, in few steps."""
 
+import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import _deblur
 import _pictures
@@ -18,6 +20,8 @@ import train_volume_flax
 import train_volume_torch
 
 from blursim_jax import blursim
+
+VOLUMES = Path(__file__).parents[1] / "docs" / "volumes.md"
 
 
 def run(monkeypatch, module, *arguments):
@@ -183,3 +187,15 @@ def test_a_picture_is_no_volume(tmp_path):
     np.save(tmp_path / "picture.npy", np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"expected a volume of shape \(D, H, W\), got shape \(4, 4\)"):
         _volumes.read(tmp_path / "picture.npy")
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", VOLUMES.read_text(), flags=re.DOTALL))
+def test_pieces_of_the_page_on_volumes_run(code):
+    names: dict = {}
+    exec(code, names)
+    assert names["loss"] > 0
+    if "maps" in names:
+        dc = float(np.sum(names["x"][0] - names["y"][0]))
+        assert float(names["maps"].spectrum[0, 8, 16, 16, 0]) == pytest.approx(dc, rel=1e-3)
+    else:
+        assert names["of_each"].shape == (8, 2)
