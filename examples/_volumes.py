@@ -114,7 +114,7 @@ def main(
 
 def parse_args(description: str, output: str, losses: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--steps", type=int, default=300, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of weights and crops (default: 0)")
     parser.add_argument("--losses", nargs="+", choices=losses, default=losses, help="(default: all)")
     parser.add_argument("--part", choices=("validation", "test"), default="test", help="that is judged on")
@@ -139,11 +139,14 @@ def print_table(sharp: np.ndarray, tried: dict[str, list[np.ndarray]], title: st
 
 
 def draw(path: Path, volumes: dict[str, np.ndarray]) -> None:
-    """Three orthogonal slices of each volume, through its centre."""
-    depth, height, width = (n // 2 for n in volumes["target"].shape)
+    """Three orthogonal slices of each volume, of a height no larger than the width, in one scale of grey."""
+    depth, height, width = volumes["target"].shape
+    middle = slice((height - min(height, width)) // 2, (height + min(height, width)) // 2)
+    white = np.quantile(volumes["target"], 0.999)
+    shown = [volume / white for volume in volumes.values()]
     rows = {
-        "height x width": [volume[depth] for volume in volumes.values()],
-        "depth x width": [volume[:, height] for volume in volumes.values()],
-        "depth x height": [volume[:, :, width].T for volume in volumes.values()],
+        "height x width": [volume[depth // 2, middle] for volume in shown],
+        "depth x width": [volume[:, height // 2] for volume in shown],
+        "depth x height": [volume[:, middle, width // 4] for volume in shown],
     }
     _pictures.grid(path, [(name, "image") for name in volumes], rows)

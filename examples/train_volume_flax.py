@@ -3,7 +3,7 @@
     python examples/train_volume_flax.py
     python examples/train_volume_flax.py --sharp mine.tif --blurred mine_out_of_focus.tif
 
-Takes about two minutes on two cores. Volumes are float32, grey, from 0 to 1.
+Takes a few minutes on two cores. Volumes are float32, grey, from 0 to 1.
 """
 
 import functools
@@ -25,7 +25,7 @@ LOSSES = {
     "MSE": lambda x, y, alpha: jnp.mean((x - y) ** 2),
     "L1": lambda x, y, alpha: jnp.mean(jnp.abs(x - y)),
     "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
-    "BlurSim, vectors": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex", edges="vector"),
+    "BlurSim, vector edges": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, edges="vector"),
 }
 
 
@@ -80,7 +80,7 @@ def make_train_step(loss: str, steps: int) -> Callable[[Refocus, nnx.Optimizer, 
 
 def train(loss: str, batches: Iterator[_volumes.Pair], steps: int, seed: int) -> _volumes.Restore:
     model = Refocus(nnx.Rngs(seed))
-    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(4e-3, steps)), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(2e-3, steps)), wrt=nnx.Param)
     train_step = make_train_step(loss, steps)
     with tqdm(range(steps), unit="step", desc=f"{loss}, seed {seed}") as progress:
         for step in progress:

@@ -3,7 +3,7 @@
     python examples/train_volume_torch.py
     python examples/train_volume_torch.py --sharp mine.tif --blurred mine_out_of_focus.tif
 
-Takes about two minutes on two cores. Volumes are float32, grey, from 0 to 1.
+Takes a few minutes on two cores. Volumes are float32, grey, from 0 to 1.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ LOSSES = {
     "MSE": lambda x, y, alpha: nn.functional.mse_loss(x, y),
     "L1": lambda x, y, alpha: nn.functional.l1_loss(x, y),
     "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
-    "BlurSim, vectors": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, spectrum="complex", edges="vector"),
+    "BlurSim, vector edges": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, edges="vector"),
 }
 
 
@@ -46,7 +46,7 @@ def train(loss: str, batches: Iterator[_volumes.Pair], steps: int, seed: int) ->
     torch.manual_seed(seed)
     model = Refocus().to(memory_format=torch.channels_last_3d)  # convolutions are faster so
     alpha = linear_schedule(0.9, 0.1, steps)
-    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     learning_rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with tqdm(range(steps), unit="step", desc=f"{loss}, seed {seed}") as progress:
         for step in progress:
