@@ -43,7 +43,7 @@ def images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def spatial(section: str) -> tuple[int, ...]:
     """Of volumes three axes, of images two."""
-    return (-3, -2, -1) if section == "volumes" else (-2, -1)
+    return (-3, -2, -1) if section in ("volumes", "volume-peers") else (-2, -1)
 
 
 def floor(fft: Any, axes: tuple[int, ...], x: Any, y: Any) -> Any:
@@ -96,7 +96,7 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
 
 
 def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
-    """Eager and compiled, as `kinds` says; the peers in section "peers", other options of ours in "batches"."""
+    """Eager and compiled, as `kinds` says; peers in their sections, other options of ours in WHOLE ones."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -163,11 +163,11 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
             loss = lambda x, y: blursim_torch.blursim(x, y, ALPHA, axes=axes)
             target = blursim_torch.prepare(y, axes=axes)
             contestants.append(contestant(backend, "blursim, prepared y", compiler(loss), target))
-    if section == "peers":
-        contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed().items()]
-        if device == "cpu" and dtype in ("float32", "float64"):
-            published = partial(peers.published, x.numpy(), y.numpy(), ALPHA)
-            contestants.append(Contestant("numpy", "published BlurSim", published))
+    if section in peers.SECTIONS:
+        contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed(section).items()]
+    if section == "peers" and device == "cpu" and dtype in ("float32", "float64"):
+        published = partial(peers.published, x.numpy(), y.numpy(), ALPHA)
+        contestants.append(Contestant("numpy", "published BlurSim", published))
     if section in WHOLE:
         # Last, so that the floor, which comes next, finds caches that are no colder than those of the others.
         contestants.append(contestant("torch eager", "mean squared error", torch.nn.functional.mse_loss))

@@ -42,19 +42,40 @@ def pytorch_msssim_ssim(package: Any) -> Callable[..., Any]:
     return lambda x, y: 1 - package.ssim(_nchw(x), _nchw(y), data_range=1)
 
 
+def kornia_ssim_3d(package: Any) -> Callable[..., Any]:
+    loss = package.losses.SSIM3DLoss(window_size=11)
+    return lambda x, y: loss(_ncdhw(x), _ncdhw(y))
+
+
+def monai_ssim_3d(package: Any) -> Callable[..., Any]:
+    loss = package.losses.SSIMLoss(spatial_dims=3)
+    return lambda x, y: loss(_ncdhw(x), _ncdhw(y))
+
+
+def monai_jukebox(package: Any) -> Callable[..., Any]:
+    loss = package.losses.JukeboxLoss(spatial_dims=3)
+    return lambda x, y: loss(_ncdhw(x), _ncdhw(y))
+
+
 # Name in the tables: (package to import, maker of loss(x, y)).
 LOSSES = {
     "focal-frequency-loss": ("focal_frequency_loss", focal_frequency),
     "kornia SSIM": ("kornia", kornia_ssim),
     "pytorch-msssim SSIM": ("pytorch_msssim", pytorch_msssim_ssim),
 }
+VOLUME_LOSSES = {
+    "MONAI JukeboxLoss": ("monai", monai_jukebox),
+    "MONAI SSIM": ("monai", monai_ssim_3d),
+    "kornia SSIM": ("kornia", kornia_ssim_3d),
+}
+SECTIONS = {"peers": LOSSES, "volume-peers": VOLUME_LOSSES}
 
 
 @functools.cache
-def installed() -> dict[str, Callable[..., Any]]:
-    """The losses of LOSSES whose packages can be imported."""
+def installed(section: str) -> dict[str, Callable[..., Any]]:
+    """The losses of a section whose packages can be imported."""
     losses = {}
-    for name, (package, make) in LOSSES.items():
+    for name, (package, make) in SECTIONS[section].items():
         try:
             losses[name] = make(importlib.import_module(package))
         except ImportError:
@@ -65,3 +86,8 @@ def installed() -> dict[str, Callable[..., Any]]:
 def _nchw(x: Any) -> Any:
     """Grey images as these losses want them: with an axis for the channels."""
     return x if x.ndim == 4 else x.reshape(-1, 1, *x.shape[-2:])
+
+
+def _ncdhw(x: Any) -> Any:
+    """Grey volumes, with an axis for the channels."""
+    return x[:, None]

@@ -15,6 +15,7 @@ SECTIONS = {
     "batches": "Batches",
     "peers": "Against what you would use instead",
     "volumes": "Volumes",
+    "volume-peers": "Volumes, against what you would use instead",
     "sides": "Against size",
     "odd": "Odd, prime and non-square sizes",
 }
@@ -140,7 +141,7 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
 def main() -> None:
     paths = [Path(word) for word in sys.argv[1:]] or sorted((HERE / "results").glob("*.json"))
     all_results = [json.loads(path.read_text()) for path in paths]
-    text = "\n\n".join(tables(results, ("batches", "peers", "volumes")) for results in all_results)
+    text = "\n\n".join(tables(results, ("batches", "peers", "volumes", "volume-peers")) for results in all_results)
     PAGE.write_text(insert(PAGE.read_text(), text))
     plot(all_results, PLOT)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import contestants
+import peers
 import report
 from tqdm import tqdm
 
@@ -35,7 +36,7 @@ VOLUMES = ["2x64x128x128", "1x128x256x256"]
 # Odd, prime, and as cameras and screens have them.
 ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
 PATIENCE, LEAST_ROUNDS = 60, 5
-PEERS = ["kornia", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
+PEERS = ["kornia", "monai", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
 # A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
 # peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
 PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
@@ -102,8 +103,9 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
         import torch
 
         enter, wait = contestants.of_torch, lambda _: torch.cuda.synchronize() if options.device == "gpu" else None
-    shapes = {"batches": options.shapes, "peers": options.shapes, "sides": SIDES, "odd": ODD, "volumes": VOLUMES}
-    sections = [section for section in options.sections if (section == "peers") == (process == "peers")]
+    shapes = {"batches": options.shapes, "peers": options.shapes, "sides": SIDES, "odd": ODD}
+    shapes |= {"volumes": VOLUMES, "volume-peers": VOLUMES}
+    sections = [section for section in options.sections if (section in peers.SECTIONS) == (process == "peers")]
     contests = [(s, shape, dtype) for s in sections for dtype in options.dtypes for shape in shapes[s]]
     rows = []
     with tqdm(total=2 * len(contests), unit="contest") as progress:
@@ -114,7 +116,7 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
             for direction in ("forward", "backward"):
                 progress.set_description(f"{process} {shape} {dtype} {direction}")
                 runs = [getattr(entrant, direction) for entrant in entrants]
-                patience = PATIENCE if section in ("sides", "odd", "volumes") else float("inf")
+                patience = float("inf") if section in ("batches", "peers") else PATIENCE
                 times = take_turns(runs, wait, options.rounds, options.calls, patience)
                 progress.update()
                 results[direction] = against_floor([summary(t) if isinstance(t, list) else t for t in times])

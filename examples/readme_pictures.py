@@ -1,6 +1,6 @@
-"""Draw the pictures of the README and of the guide into docs/, from photographs and the picture of `make demo`.
+"""Draw the pictures of the README and of the pages into docs/, from photographs and from the pictures of two examples.
 
-make demo && .venv/bin/python examples/readme_pictures.py
+make demo && .venv/bin/python examples/train_volume_torch.py && .venv/bin/python examples/readme_pictures.py
 """
 
 from pathlib import Path
@@ -22,10 +22,9 @@ def main() -> None:
     sharp = _deblur.photograph("camera")[::2, ::2]
     draw_blindness(sharp)
     draw_size(_deblur.photograph("camera"))
-    demo = Image.open(_pictures.OUTPUT / "deblur_flax.png").convert("RGB")
-    demo.save(DOCS / "deblur.png")
-    shrink(DOCS / "deblur.png")
-    shrink(DOCS / "blind.png")
+    shrink(DOCS / "blind.png", DOCS / "blind.png")
+    shrink(_pictures.OUTPUT / "deblur_flax.png", DOCS / "deblur.png")
+    shrink(_pictures.OUTPUT / "volume_torch.png", DOCS / "volumes.png")
 
 
 def draw_blindness(sharp: np.ndarray) -> None:
@@ -79,14 +78,14 @@ def draw_size(sharp: np.ndarray) -> None:
     _pictures.save(figure, DOCS / "size.png")
 
 
-def shrink(path: Path) -> None:
+def shrink(path: Path, into: Path) -> None:
     """At most 900 pixels wide, in 64 greys and 64 colours of the difference maps."""
     colors = [cmap(np.linspace(0, 1, 64), bytes=True)[:, :3] for cmap in map(colormaps.get_cmap, ("gray", "RdBu_r"))]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate(colors).tobytes())
     image = Image.open(path).convert("RGB")
     image.thumbnail((900, 900), Image.Resampling.LANCZOS)
-    image.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(into, optimize=True)
 
 
 if __name__ == "__main__":

