@@ -24,7 +24,8 @@ class BlurSim(torch.nn.Module):
     """`blursim` as a module: BlurSim(alpha, ...)(x, y) is blursim(x, y, alpha, ...).
 
     alpha is a buffer: it moves with the module and can be set at any time, compiled or not, without recompiling:
-    `criterion.alpha = 0.5`. It is not saved in the state_dict, since a schedule belongs to the step.
+    `criterion.alpha = 0.5`. It is not saved in the state_dict, since a schedule belongs to the step. Set between a
+    forward and its backward pass it counts from the next forward on; if the module is compiled PyTorch refuses that.
 
     Args:
         alpha: initial weight of the specific term, in [0, 1], a number or a tensor that broadcasts to the batch shape.
@@ -91,10 +92,10 @@ class BlurSim(torch.nn.Module):
         if isinstance(value, Real):
             # As a product: the compiler makes a graph of its own for every number to fill with.
             value = torch.ones_like(self.alpha) * cast(float, value)
-        if torch.compiler.is_compiling() and value.shape == self.alpha.shape:
+        if value.shape == self.alpha.shape and (torch.compiler.is_compiling() or not self.alpha.is_inference()):
+            # In its place: CUDA graphs know a buffer by its address.
             self.alpha.copy_(value)
         else:
-            # A tensor of its own: the old one may be needed by a backward pass to come.
             self._buffers["alpha"] = value.detach().to(self.alpha, copy=True)
 
     def forward(self, x: Tensor, y: Tensor | Target, mask: Tensor | None = None) -> Tensor:

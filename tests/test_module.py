@@ -102,6 +102,14 @@ def test_alpha_is_set_in_place_and_checked():
     assert buffer == torch.tensor(0.3)
 
 
+def test_alpha_made_in_inference_mode_can_be_set_outside_of_it():
+    with torch.inference_mode():
+        criterion = BlurSim(0.7)
+    criterion.alpha = 0.3
+    assert criterion.alpha == torch.tensor(0.3)
+    assert not criterion.alpha.is_inference()
+
+
 def test_alpha_changed_during_compiled_training_does_not_recompile():
     torch._dynamo.reset()
     (x, y), schedule = images().movedim(-1, -3), linear_schedule(0.9, 0.1, 3)

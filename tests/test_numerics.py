@@ -242,6 +242,20 @@ def test_kernels_of_every_size_are_right_in_float32(default_backend, size):
         assert distance(gradient, exact_gradient) < 1e-2
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_scale_of_a_large_kernel_overflows_nothing_that_fits(default_backend, p):
+    """SPEC 5.1, 7.3: sqrt(N) times the value is above float32, and of equal images it is 0 with its gradient."""
+    down, across = np.indices((99, 99), np.float32) / 50
+    edges = lambda size: lambda x, y: default_backend.blursim_terms(x, y, p=p, sobel_size=size).specific
+    exact = BACKENDS[1].run(
+        lambda x, y: BACKENDS[1].blursim_terms(x, y, p=p, sobel_size=69).specific, *map(np.float64, (down, across**2))
+    )
+    assert distance(default_backend.run(edges(69), down, across**2), exact) < VALUE_32
+    value, gradient = default_backend.run(lambda x: [edges(99)(x, x), default_backend.grad(edges(99))(x, x)], down)
+    assert value == 0
+    assert not gradient.any()
+
+
 def test_equal_values_are_equal_whatever_their_strides(rng):
     """SPEC 2.3"""
     x = torch.tensor(rng.random((3, 31, 24)), dtype=torch.float32)

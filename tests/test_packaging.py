@@ -120,9 +120,9 @@ OF_JAX = {
     "_image_by_image",
     "_whole",
     "indices",
-    "_slope",
+    "_divisor",
 }
-OF_TORCH = {"_flatten", "_unflatten", "_collate", "_apply", "_component_transposed"}
+OF_TORCH = {"_flatten", "_flatten_with_keys", "_unflatten", "_collate", "_apply"}
 
 
 @pytest.mark.parametrize(

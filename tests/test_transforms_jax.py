@@ -13,7 +13,7 @@ from flax.training.train_state import TrainState
 from jax.flatten_util import ravel_pytree
 from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, distance
 
-from blursim_jax import blursim, blursim_terms, difference_maps
+from blursim_jax import blursim, blursim_terms, difference_maps, prepare
 
 # The two terms and their two divisors know nothing of each other: two sets of words reach all the code.
 DEFAULT = {"spectrum": "magnitude", "edges": "magnitude", "normalization": "area"}
@@ -247,3 +247,24 @@ def test_linen_training_with_decaying_alpha_compiles_once(dtype):
         return report
 
     assert_trains_in_one_compilation(step, lambda: loss(state.params, 0.5))
+
+
+def test_exported_programs_of_targets_terms_and_maps_can_be_stored():
+    x, y = images(2, 6, 5)
+    target, loss = prepare(y), lambda x, y: blursim(x, y, 0.7)
+
+    def again(function, *arguments):
+        stored = jax.export.export(jax.jit(function))(*arguments).serialize(vjp_order=1)
+        return jax.export.deserialize(stored).call
+
+    assert_close(again(loss, x, target)(x, target), loss(x, y), GRADIENT_32)
+    assert_close(jax.grad(again(loss, x, target))(x, target), jax.grad(loss)(x, y), GRADIENT_32)
+    for function in (blursim_terms, difference_maps):
+        found, expected = again(function, x, y)(x, y), function(x, y)
+        assert type(found) is type(expected)
+        assert_close(found, expected, GRADIENT_32)
+
+
+def test_parameters_of_nnx_are_images_and_weights():
+    x, y = images(2, 6, 5)
+    assert blursim(nnx.Param(x), nnx.Param(y), nnx.Param(scalar(0.7))) == blursim(x, y, 0.7)

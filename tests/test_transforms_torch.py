@@ -177,6 +177,29 @@ def test_exported_program_runs_on_other_shapes_after_saving_and_loading(strict):
         assert_close(loaded(x, y), blursim(x, y, 0.7), VALUE_32)
 
 
+def test_exported_program_goes_backward_after_its_decomposition():
+    x, y = (image.clone() for image in images(2, 6, 5))
+    x[0], x[1] = 0.5, y[1]  # a flat image, and one equal to its target
+    program = torch.export.export(BlurSim(0.7), (x, y)).run_decompositions().module()
+    assert_close(slope(program, x, y), slope(BlurSim(0.7), x, y), GRADIENT_32)
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["nonstrict", "strict"])
+def test_exported_program_takes_a_target(strict):
+    x, y = images(2, 6, 5)
+    target = prepare(y)
+
+    class Step(torch.nn.Module):
+        def forward(self, x, target):
+            return blursim(x, target, 0.7)
+
+    torch.export.save(torch.export.export(Step(), (x, target), strict=strict), buffer := io.BytesIO())
+    buffer.seek(0)
+    with warnings.catch_warnings(action="ignore"):  # of torch.frombuffer, which torch 2.11 loads with
+        loaded = torch.export.load(buffer).module()
+    assert_close(loaded(x, target), blursim(x, y, 0.7), VALUE_32)
+
+
 ALONE = """
 import sys
 import warnings
