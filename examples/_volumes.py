@@ -128,13 +128,13 @@ def parse_args(description: str, output: str, losses: list[str]) -> argparse.Nam
 
 
 def print_table(sharp: np.ndarray, tried: dict[str, list[np.ndarray]], title: str) -> None:
-    """Means over the seeds, and how far these spread."""
-    print(f"\n{title:<36}{'PSNR (dB)':>16}{'SSIM':>18}")
+    """Means over the seeds, the lowest and the highest."""
+    print(f"\n{title:<28}{'PSNR (dB)':<26}{'SSIM':<26}")
     for name, volumes in tried.items():
         psnr = [peak_signal_noise_ratio(sharp, volume, data_range=1) for volume in volumes]
         ssim = [structural_similarity(sharp, volume, data_range=1) for volume in volumes]  # in windows of 7 x 7 x 7
-        row = f"{name:<36}{np.mean(psnr):>16.2f}{np.mean(ssim):>18.3f}"
-        print(row + (f"   (spread {np.ptp(psnr):.2f}, {np.ptp(ssim):.3f})" if len(volumes) > 1 else ""))
+        cells = [f"{np.mean(x):.{n}f} ({min(x):.{n}f} to {max(x):.{n}f})" for x, n in ((psnr, 2), (ssim, 3))]
+        print(f"{name:<28}" + "".join(f"{cell:<26}" for cell in cells))
     print()
 
 
