@@ -21,6 +21,9 @@ DEFAULT = {"spectrum": "magnitude", "edges": "magnitude", "normalization": "area
 SIGNED = {"spectrum": "complex", "edges": "vector", "normalization": "gain", "p": 1}
 options = pytest.mark.parametrize("options", [DEFAULT, SIGNED], ids=["default", "signed"])
 EVERY = (0, 1, 2)  # argnums of x, y and alpha
+of_dynamic_shape = pytest.mark.xfail(
+    torch.__version__ < (2, 7), reason="PyTorch 2.6 traces FFTs of static shapes alone"
+)
 
 
 def images(*shape, dtype=torch.float32):
@@ -114,7 +117,7 @@ def derivatives(function, x, y, alpha):
 def _compiler():
     """The compiler has said, over a function that isn't ours, what it says on first use."""
     with warnings.catch_warnings(action="ignore"):
-        torch.compile(lambda x: x + 1)(torch.ones(2))
+        torch.compile(lambda x: torch.fft.rfft(x).abs().sum())(torch.ones(4, requires_grad=True)).backward()
 
 
 @pytest.mark.usefixtures("_compiler")
@@ -123,8 +126,8 @@ def _compiler():
     # The C++ of the default options takes minutes to compile for dynamic shapes: there only what goes before it.
     [
         (False, "inductor", DEFAULT),
-        (True, "aot_eager", DEFAULT),
-        pytest.param(True, "inductor", SIGNED, marks=pytest.mark.slow),
+        pytest.param(True, "aot_eager", DEFAULT, marks=of_dynamic_shape),
+        pytest.param(True, "inductor", SIGNED, marks=[of_dynamic_shape, pytest.mark.slow]),
     ],
     ids=["static", "dynamic", "dynamic and signed"],
 )
@@ -164,6 +167,7 @@ def test_every_option_compiles_to_one_graph_with_and_without_gradients(options):
             assert_close(compiled(x, y, alpha_of(0.7)), loss(x, y, alpha_of(0.7)), VALUE_32)
 
 
+@of_dynamic_shape
 @pytest.mark.parametrize("strict", [False, True], ids=["nonstrict", "strict"])
 def test_exported_program_runs_on_other_shapes_after_saving_and_loading(strict):
     x, y = images(2, 3, 8, 6)
