@@ -136,7 +136,7 @@ def blursim(
     _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, Real) and alpha in (0, 1) else None
-    return _blursim(x, y, alpha, mask, options._replace(only=only))
+    return _blursim(x, y, alpha, mask, options, only)
 
 
 def blursim_terms(
@@ -238,20 +238,19 @@ class _Options(NamedTuple):
     p: int = 2
     normalization: str = "area"
     reduction: str = "none"
-    only: int | None = None
 
 
 _compiled = functools.partial(jax.jit, static_argnames="options")
 
 
-@_compiled
-def _blursim(x: Array, y: Any, alpha: ArrayLike, mask: Array | None, options: _Options) -> Array:
+@functools.partial(jax.jit, static_argnames=("options", "only"))
+def _blursim(x: Array, y: Any, alpha: ArrayLike, mask: Array | None, options: _Options, only: int | None) -> Array:
     """(1 - alpha) G + alpha E, or one of them only (SPEC 2.1)."""
     x, y, spectrum_of_y, edges_of_y = _compared(x, y, mask, options.axes)
-    if options.only == 1:
+    if only == 1:
         return _reduced(_specific(x, y, edges_of_y, options), options)
     G = _general(x, y, spectrum_of_y, options)
-    if options.only == 0:
+    if only == 0:
         return _reduced(G, options)
     E = _specific(_after(G, x), y, edges_of_y, options)
     alpha = _of_rank(G.ndim, jnp.asarray(alpha).astype(G.dtype))
@@ -297,10 +296,11 @@ def _accepted(x: Any, y: Any, mask: Any, options: _Options) -> tuple[Array, Any,
     _checks.check_images(x, y.image if isinstance(y, Target) else y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x.shape)
     axes = tuple(int(axis) % x.ndim - x.ndim for axis in options.axes)
-    options = options._replace(axes=axes, p=int(options.p), sobel_size=int(options.sobel_size))
+    size, p = int(options.sobel_size), int(options.p)
+    options = _Options(axes, options.spectrum, options.edges, size, p, options.normalization, options.reduction)
     x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
     if isinstance(y, Target):
-        _checks.check_target(x, y, options[:4])
+        _checks.check_target(x, y, (axes, options.spectrum, options.edges, size))
     return x, y, mask, options
 
 

@@ -104,9 +104,10 @@ def _mirrored(x: Array, axis: int, width: int, mode: Literal["reflect", "symmetr
     if axis < x.ndim - 1:
         # Rows by index: XLA makes one loop of it and the sums. Along the last axis that loop would not be vectorised.
         return jnp.take(x, np.pad(np.arange(x.shape[axis]), width, mode), axis, mode="clip")
-    first = 1 if mode == "reflect" else 0
-    before, after = x[..., first : first + width], x[..., x.shape[-1] - first - width : x.shape[-1] - first]
-    return jnp.concatenate([jnp.flip(before, -1), x, jnp.flip(after, -1)], -1)
+    skipped = 1 if mode == "reflect" else 0
+    first = x[..., skipped : skipped + width]
+    last = x[..., x.shape[-1] - width - skipped : x.shape[-1] - skipped]
+    return jnp.concatenate([jnp.flip(first, -1), x, jnp.flip(last, -1)], -1)
 
 
 def _lower(x: Array, axis: int) -> Array:

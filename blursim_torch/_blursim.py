@@ -176,7 +176,7 @@ def blursim(
     _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, Real) and alpha in (0, 1) else None
-    return _blursim(x, y, alpha, mask, options._replace(only=only))
+    return _blursim(x, y, alpha, mask, options, only)
 
 
 def blursim_terms(
@@ -278,16 +278,17 @@ class _Options(NamedTuple):
     p: int = 2
     normalization: str = "area"
     reduction: str = "none"
-    only: int | None = None
 
 
-def _blursim(x: Tensor, y: Any, alpha: float | Tensor, mask: Tensor | None, options: _Options) -> Tensor:
+def _blursim(
+    x: Tensor, y: Any, alpha: float | Tensor, mask: Tensor | None, options: _Options, only: int | None
+) -> Tensor:
     """(1 - alpha) G + alpha E, or one of them only (SPEC 2.1)."""
     x, y, spectrum_of_y, edges_of_y = _compared(x, y, mask, options.axes)
-    if options.only == 1:
+    if only == 1:
         return _reduced(_specific(x, y, edges_of_y, options), options)
     G = _general(x, y, spectrum_of_y, options)
-    if options.only == 0:
+    if only == 0:
         return _reduced(G, options)
     E = _specific(x, y, edges_of_y, options)
     alpha = alpha.to(G.dtype) if isinstance(alpha, Tensor) else float(alpha)
@@ -334,9 +335,10 @@ def _accepted(x: Any, y: Any, mask: Any, options: _Options) -> tuple[Tensor, Any
     _checks.check_images(x, y.image if isinstance(y, Target) else y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x.shape)
     axes = tuple(int(axis) % x.ndim - x.ndim for axis in options.axes)
-    options = options._replace(axes=axes, p=int(options.p), sobel_size=int(options.sobel_size))
+    size, p = int(options.sobel_size), int(options.p)
+    options = _Options(axes, options.spectrum, options.edges, size, p, options.normalization, options.reduction)
     if isinstance(y, Target):
-        _checks.check_target(x, y, options[:4])
+        _checks.check_target(x, y, (axes, options.spectrum, options.edges, size))
     return x, y, mask, options
 
 

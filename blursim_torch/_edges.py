@@ -98,17 +98,10 @@ def _smooth(x: Tensor, axes: int, size: int, mode: Literal["reflect", "symmetric
 
 def _mirrored(x: Tensor, axis: int, width: int, mode: Literal["reflect", "symmetric"]) -> Tensor:
     """x with a border of this width along axis."""
-    if mode == "symmetric":
-        first, last = x.narrow(axis, 0, width), x.narrow(axis, x.shape[axis] - width, width)
-        return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
-    # As planes, which padding mirrors of any number of axes, and nine times as fast as rows.
-    if axis < x.ndim - 1:
-        planes = torch.nn.functional.pad(
-            x.reshape(-1, x.shape[axis], math.prod(x.shape[axis + 1 :])), (0, 0, width, width), "reflect"
-        )
-    else:
-        planes = torch.nn.functional.pad(x.reshape(1, -1, x.shape[-1]), (width, width, 0, 0), "reflect")
-    return planes.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    skipped = 1 if mode == "reflect" else 0
+    first = x.narrow(axis, skipped, width)
+    last = x.narrow(axis, x.shape[axis] - width - skipped, width)
+    return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
 
 
 def _lower(x: Tensor, axis: int) -> Tensor:

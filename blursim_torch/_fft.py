@@ -10,7 +10,7 @@ def multiplicity(half: Tensor, width: int) -> Tensor:
     """How many columns of a spectrum each one of its half stands for: 2, but those with no mirror image 1."""
     counts = half.new_full(half.shape[-1:], 2)
     counts[:1] = 1
-    counts[(width + 1) // 2 :] = 1  # of an even width the last; without a branch, which would fix a dynamic one
+    counts[-1:] = 1 + width % 2  # without a branch, which would fix the width where it is dynamic
     return counts
 
 

@@ -56,7 +56,9 @@ class _LinearMap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         back = _Pair(ctx.pair.transpose, ctx.pair.function, 0)
-        known = next(gradient for gradient in gradients if gradient is not None)
+        known = next((gradient for gradient in gradients if gradient is not None), None)
+        if known is None:
+            return None, None, *(None for _ in range(ctx.count))
         filled = [torch.zeros_like(known) if gradient is None else gradient for gradient in gradients[: ctx.linear]]
         return None, None, *_apply(back, *filled, **ctx.static)[: ctx.count]
 
