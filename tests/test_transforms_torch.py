@@ -140,7 +140,7 @@ def test_compiled_loss_equals_the_plain_one_in_one_silent_compilation(dynamic, b
     compiled = torch.compile(loss, fullgraph=True, dynamic=dynamic, backend=backend)
     with warnings.catch_warnings(record=True, action="always") as warned:
         actual = derivatives(compiled, x, y, alpha_of(0.7))
-    assert not warned
+    assert not warned, [str(w.message) for w in warned]
     assert_close(actual, derivatives(loss, x, y, alpha_of(0.7)), GRADIENT_32)
     with torch.compiler.set_stance("fail_on_recompile"):
         assert_close(derivatives(compiled, x, y, alpha_of(0.2)), derivatives(loss, x, y, alpha_of(0.2)), GRADIENT_32)
