@@ -91,11 +91,16 @@ def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr")
 
 
 def by_image(cells: Cells, task: str, loss: str, rival: str) -> np.ndarray:
-    """How far the PSNR of each held-out image, mean of the seeds, is above the rival's, of those that all runs have."""
+    """How far the PSNR of each held-out image, mean of the seeds, is above the rival's.
+
+    Of as many images as any seed has for both, and of the seeds that have as many.
+    """
     of, other = cells[task, loss], cells[task, rival]
     pairs = [[np.array(run["each"]["psnr"], float) for run in (of[seed], other[seed])] for seed in of if seed in other]
-    count = min((len(psnrs) for pair in pairs for psnrs in pair), default=0)
-    return np.mean([x[:count] - y[:count] for x, y in pairs], axis=0) if pairs else np.empty(0)
+    counts = [min(map(len, pair)) for pair in pairs]
+    most = max(counts, default=0)
+    each = [x[:most] - y[:most] for (x, y), count in zip(pairs, counts, strict=True) if count == most]
+    return np.mean(each, axis=0) if pairs else np.empty(0)
 
 
 def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
@@ -123,7 +128,8 @@ def figure_of(cells: Cells, task: str, loss: str, figure: str = "psnr") -> tuple
 
 def best_rival(cells: Cells, task: str, figure: str = "psnr") -> str:
     """The highest mean of those that are no BlurSim and are not told how far the pairs may be apart."""
-    rivals = [loss for of, loss in cells if of == task and not loss.startswith(("BlurSim", "plain", "L1, best"))]
+    known = ("plain", "L1, best")
+    rivals = [loss for of, loss in cells if of == task and not loss.startswith(known) and "BlurSim" not in loss]
     return max(rivals, key=lambda loss: np.nan_to_num(figure_of(cells, task, loss, figure)[0], nan=-np.inf))
 
 
@@ -251,12 +257,16 @@ def curve_table(cells: Cells, task: str) -> str:
 
 
 def stack_table(results: dict[str, Any]) -> str:
-    """The losses on a focus stack: means over tiles and seeds."""
+    """The losses on a focus stack: means over tiles and seeds, intervals over seeds."""
     rows = [["loss", "PSNR", "SSIM", "PSNR, best shift", "sharpness", "power by band", "rate"]]
     for row in results["rows"]:
         of = row["figures"]
         power = " ".join(f"{ratio:.2f}" for ratio in of["power"])
-        numbers = [f"{of['psnr']:.2f}", f"{of['ssim']:.3f}", f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
+        means = [
+            plus_minus(interval(row.get("each", {}).get(name, [of[name]])), digits)
+            for name, digits in (("psnr", 2), ("ssim", 3))
+        ]
+        numbers = [*means, f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
         rows.append([row["loss"], *numbers, power, f"{row['rate'] or ''}"])
     return markdown(rows)
 
