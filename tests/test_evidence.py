@@ -1,6 +1,7 @@
 """The parts of the evidence: photographs, degradations, formulas of the peers, figures, statistics, resuming."""
 
 import base64
+import dataclasses
 import importlib
 import io
 import itertools
@@ -293,7 +294,14 @@ def test_radius_of_a_search_is_as_its_name_says(name):
     assert losses.make(name, 2)(x, y, 0) == search(x, y, radius)
 
 
-@pytest.mark.parametrize("name", [*losses.PEERS, losses.SLICED, *losses.SEARCHES, losses.TRAP])
+@pytest.mark.parametrize("name", losses.MIXED)
+def test_a_mix_is_the_sum_of_its_parts(name):
+    x, y = pair()
+    parts = name.split(" + ")
+    assert losses.make(name, 2)(x, y, 0) == pytest.approx(sum(losses.make(part, 2)(x, y, 0) for part in parts))
+
+
+@pytest.mark.parametrize("name", [*losses.PEERS, losses.SLICED, *losses.SEARCHES, *losses.MIXED, losses.TRAP])
 def test_gradient_of_every_peer_is_finite_also_for_equal_images(name):
     x, y = pair((1, 16, 16))
     gradient = jax.jit(jax.grad(losses.make(name, 2)))
@@ -416,9 +424,36 @@ def test_each_run_is_kept_with_its_session(results):
         assert sessions[record["session"]]["versions"]["jax"] == jax.__version__
         assert np.isfinite(record["figures"]["psnr"])
         assert np.isfinite(record["curve"]["loss"]).all()
-        assert np.shape(record["curve"]["power"]) == (1, len(tasks.BANDS) - 1)
-        assert len(record["curve"]["psnr_seen"]) == len(record["curve"]["steps"]) == 1
     assert {record["reference"] for record in found if "reference" in record} == {"shift2", "fit"}
+
+
+def test_a_curve_has_all_figures_at_its_steps_and_ends_with_those_of_the_run(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 2)
+    monkeypatch.setattr(tasks, "WHOLE", 112)
+    monkeypatch.setitem(tasks.TASKS, "looked at", dataclasses.replace(tasks.TASKS["aligned"], looks=(0.5, 1)))
+    (found,) = training.trainer("looked at", "L1", 4)([(0, 1e-3)], tasks.HELD_OUT)
+    curve = found["curve"]
+    assert curve["steps"] == [2, 4]
+    assert {name: np.shape(curve[name]) for name in training.LOOKED_AT} == {
+        **dict.fromkeys(training.LOOKED_AT, (2,)),
+        "power": (2, len(tasks.BANDS) - 1),
+    }
+    for name in ("psnr", "ssim", "smooth", "textured"):
+        assert curve[name][-1] == pytest.approx(found["figures"][name], rel=1e-3)
+
+
+def test_rates_are_shared_within_a_task_alone():
+    of = training.rate_from
+    assert of("shift2", "L1") == ("shift2", "L1")
+    assert of("shift2-160", "L1") == ("shift2", "L1")
+    assert of("breathing-unet", "SSIM") == ("shift2-unet", "L1")
+    for loss in losses.BEST:
+        assert of("aligned", loss) == ("aligned", loss)
+    for loss, options in losses.GRID.items():
+        task, other = of("aligned", loss)
+        assert task == "aligned"
+        assert all(losses.CALLS[other][name] == options[name] for name in ("spectrum", "p"))
+        assert of(task, other) == (task, other)
 
 
 def test_the_rate_is_chosen_on_a_seed_and_photographs_of_its_own(results):
@@ -514,9 +549,10 @@ def test_the_unets_rate_is_chosen_in_short_trainings(monkeypatch):
     )
     options = training.parse([])
     options.side_by_side = 1
-    records = list(training.cell("aligned-unet", "L1", 2, {}, options))
+    records = list(training.cell("aligned-unet", "SSIM", 2, {}, options))
     assert [record["steps"] for record in records] == [training.SHORT] * 3 + [2000] * 2
-    assert asked == [("aligned-unet", "L1", record["steps"]) for record in records]
+    assert asked == [("aligned-unet", record["loss"], record["steps"]) for record in records]
+    assert [record["loss"] for record in records] == ["L1"] * 3 + ["SSIM"] * 2
 
 
 @pytest.mark.parametrize(
