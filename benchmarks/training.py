@@ -147,11 +147,12 @@ def plan() -> Iterator[tuple[str, str, int]]:
 def rate_from(name: str, loss: str) -> tuple[str, str]:
     """The task and the loss whose trials choose the rate: mostly its own.
 
-    Larger patches take that of the small ones, the U-Net on a task that of L1, and what only the grid of BlurSim's
-    options shows that of one of its cells with the same task, spectrum and p.
+    Larger patches take that of the small ones; the U-Net that of L1 on the same task or, where it breathes, on shift2,
+    but for SSIM; and what only the grid of BlurSim's options shows that of one of its cells with the same task,
+    spectrum and p.
     """
     if name.endswith("-unet"):
-        return "aligned-unet" if name == "aligned-unet" else "shift2-unet", "L1"
+        return name.replace("breathing", "shift2"), "SSIM" if loss == "SSIM" else "L1"
     if loss in losses.GRID and loss not in losses.MAIN:
         loss = losses.LIKE[losses.GRID[loss]["spectrum"], losses.GRID[loss]["p"]]
     return name.removesuffix("-160"), loss

@@ -446,7 +446,8 @@ def test_rates_are_shared_within_a_task_alone():
     of = training.rate_from
     assert of("shift2", "L1") == ("shift2", "L1")
     assert of("shift2-160", "L1") == ("shift2", "L1")
-    assert of("breathing-unet", "SSIM") == ("shift2-unet", "L1")
+    assert of("breathing-unet", "L1 + FFT") == ("shift2-unet", "L1")
+    assert of("breathing-unet", "SSIM") == ("shift2-unet", "SSIM")
     for loss in losses.BEST:
         assert of("aligned", loss) == ("aligned", loss)
     for loss, options in losses.GRID.items():
@@ -549,10 +550,10 @@ def test_the_unets_rate_is_chosen_in_short_trainings(monkeypatch):
     )
     options = training.parse([])
     options.side_by_side = 1
-    records = list(training.cell("aligned-unet", "SSIM", 2, {}, options))
+    records = list(training.cell("aligned-unet", "MSE", 2, {}, options))
     assert [record["steps"] for record in records] == [training.SHORT] * 3 + [2000] * 2
     assert asked == [("aligned-unet", record["loss"], record["steps"]) for record in records]
-    assert [record["loss"] for record in records] == ["L1"] * 3 + ["SSIM"] * 2
+    assert [record["loss"] for record in records] == ["L1"] * 3 + ["MSE"] * 2
 
 
 @pytest.mark.parametrize(
