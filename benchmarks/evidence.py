@@ -28,8 +28,20 @@ PUBLISHED = "BlurSim complex/magnitude p=2 k=5 area 0.9->0.1"
 ALPHAS = ("0", "0.1", "0.3", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
 # Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
 SHOWN = ["MSE", "L1", "SSIM", "MS-SSIM + L1", "L1 + FFT", "L1, best shift", "L1, best shift of tiles"]
-SHOWN += [PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST]
+SHOWN += [PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST, *list(losses.MIXED)[:2]]
 DRAWN = ("aligned", "shift2", "breathing")
+DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", losses.BEST[0], losses.BEST[3], *list(losses.MIXED)[:2]]
+# Of the guide: tasks across, losses down.
+GUIDE = {
+    "moved": (
+        ("shift2", "breathing", "parallax", "shift2-unet"),
+        [*SHOWN[1:3], "L1 + FFT", *SHOWN[5:7], f"{BLURSIM} 0.1", *losses.BEST[2:], list(losses.MIXED)[1]],
+    ),
+    "still": (
+        ("aligned", "render", "aligned-unet"),
+        ["L1", "MSE", "SSIM", "MS-SSIM + L1", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
+    ),
+}
 ABOUT = {
     "aligned": "deblurring, aligned pairs",
     "scratch": "deblurring, aligned pairs, without a skip connection",
@@ -218,6 +230,20 @@ def summary_table(cells: Cells) -> str:
     return markdown(rows)
 
 
+def guide_table(cells: Cells, across: Sequence[str], of: Sequence[str]) -> str:
+    """How far PSNR is above that of L1, and SSIM; of L1 both as they are."""
+    rows = [["loss", *across]]
+    for loss in of:
+        row = [loss]
+        for task in across:
+            difference = figure_of(cells, task, loss) if loss == "L1" else paired(cells, task, loss, "L1")
+            signed = plus_minus(difference, 2) if loss == "L1" or difference[0] < 0 else f"+{plus_minus(difference, 2)}"
+            pair = f"{signed}<br>{plus_minus((figure_of(cells, task, loss, 'ssim')[0], np.nan), 3)}"
+            row.append("" if np.isnan(difference[0]) else pair)
+        rows.append(row)
+    return markdown(rows)
+
+
 def grid_table(cells: Cells, task: str, figure: str = "psnr") -> str:
     """BlurSim's options down, alpha across; alpha = 0 has no edges, whatever their options."""
     rows = [["spectrum/edges", *(f"alpha {alpha}" for alpha in ALPHAS)]]
@@ -307,20 +333,22 @@ def by_start(cells: Cells) -> str:
 
 
 def draw_differences(cells: Cells, path: Path) -> None:
-    """For every task, how far each loss is above L1: mean and interval."""
-    across = [task for task in ABOUT if (task, "L1") in cells]
-    figure = Figure(figsize=(9, 2.8 * ((len(across) + 2) // 3)), layout="constrained")
-    panels = figure.subplots((len(across) + 2) // 3, 3, squeeze=False, sharey=True).ravel()
-    for panel, task in zip(panels, across, strict=False):
-        for i, loss in enumerate(SHOWN):
-            mean, half = paired(cells, task, loss, "L1")
-            panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", color=f"C{int('BlurSim' in loss)}", capsize=3)
-        panel.axvline(0, color="gray", linewidth=1, linestyle=":")
-        panel.set_title(textwrap.fill(ABOUT[task], 36), fontsize=8)
-        panel.set_yticks(range(0, -len(SHOWN), -1), SHOWN, fontsize=6)
-        panel.tick_params(axis="x", labelsize=7)
-    for panel in panels[len(across) :]:
-        panel.set_visible(False)
+    """Of the guide's tables how far the PSNR of each loss is above that of L1: mean and interval."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(len(GUIDE), max(len(across) for across, _ in GUIDE.values()))
+    for row, (across, of) in zip(panels, GUIDE.values(), strict=True):
+        for panel, task in zip(row, across, strict=False):
+            for i, loss in enumerate(of):
+                mean, half = paired(cells, task, loss, "L1")
+                color = f"C{int('BlurSim' in loss)}"
+                panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", markersize=4, color=color, capsize=3)
+            panel.axvline(0, color="gray", linewidth=1, linestyle=":")
+            panel.set_title(textwrap.fill(ABOUT[task], 30), fontsize=8)
+            names = of if panel is row[0] else [""] * len(of)
+            panel.set_yticks(range(0, -len(of), -1), names, fontsize=7)
+            panel.tick_params(axis="x", labelsize=7)
+        for panel in row[len(across) :]:
+            panel.set_visible(False)
     figure.supxlabel("PSNR - that of L1, dB", fontsize=8)
     save(figure, path)
 
@@ -354,21 +382,23 @@ def draw_curves(cells: Cells, path: Path) -> None:
     across = [task for task in ABOUT if task.endswith("unet") and any(of == task for of, _ in cells)]
     if not across:
         return
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, len(across), squeeze=False, sharex=True)
+    of_unet = list(dict.fromkeys(loss for task, loss in cells if task in across))
     for column, task in zip(panels.T, across, strict=True):
-        for (of, loss), by_seed in cells.items():
-            curves = [record["curve"] for record in by_seed.values() if "steps" in record["curve"]]
-            if of == task and curves:
-                for panel, name in zip(column, ("psnr", "ssim"), strict=True):
-                    curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
-                    panel.plot(curves[0]["steps"], curve, "o-" if "BlurSim" in loss else "s:", markersize=3, label=loss)
+        for i, loss in enumerate(of_unet):
+            curves = [record["curve"] for record in cells.get((task, loss), {}).values()]
+            for panel, name in zip(column, ("psnr", "ssim"), strict=True) if curves else ():
+                curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
+                line = "o-" if "BlurSim" in loss else "s:"
+                panel.plot(curves[0]["steps"], curve, line, markersize=3, color=f"C{i % 10}", label=loss)
         column[0].set_title(ABOUT[task], fontsize=8)
         column[0].set_xscale("log")
-        column[0].legend(frameon=False, fontsize=6)
         column[1].set_xlabel("step")
     for panel, name in zip(panels[:, 0], ("PSNR, dB", "SSIM"), strict=True):
         panel.set_ylabel(name)
+    handles = {label: h for panel in panels.flat for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     save(figure, path)
 
 
@@ -379,7 +409,7 @@ def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] =
     across = [task for task in across if task in references]
     if not across:
         return
-    columns = ["input", *SHOWN, "target"]
+    columns = ["input", *DRAWN_OF, "target"]
     figure = Figure(figsize=(1.25 * len(columns), 1.4 * len(across) + 0.4), layout="constrained")
     panels = figure.subplots(len(across), len(columns), squeeze=False)
     for panel, name in zip(panels[0], columns, strict=True):
@@ -420,6 +450,8 @@ def main() -> None:
         "all": lambda: "\n\n".join([heading(found), *(f"### {ABOUT[t]}\n\n{task_table(cells, t)}" for t in every)]),
         "starts": lambda: by_start(cells),
     }
+    for name, of in GUIDE.items():
+        tables[name] = lambda of=of: guide_table(cells, *of)
     for task in [task for task in ABOUT if task.endswith("unet")]:
         tables[f"{task} curve"] = lambda task=task: curve_table(cells, task)
     for task in ("aligned", "shift2", "render"):

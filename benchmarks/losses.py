@@ -263,10 +263,16 @@ MAIN = [
     "BlurSim magnitude/magnitude p=2 k=5 gain 0.1",
     *BEST,
 ]
-# The sum of a loss of pixels and BlurSim's spectrum, p = 1, each with a weight of 1: both are of the size of L1.
+# Sums of a loss of pixels and weight * BlurSim, which with p = 1 is of the size of L1.
 MIXED = {
-    f"{pixels} + BlurSim {spectrum} p=1 0": (pixels, f"BlurSim {spectrum} p=1 0")
-    for pixels, spectrum in (("L1", "complex"), ("L1", "magnitude"), (SHIFTED, "magnitude"))
+    f"{pixels} + {weight:.2g} {of}".replace(" 1 ", " "): (pixels, weight, of)
+    for pixels, weight, of in (
+        ("L1", 1, "BlurSim complex p=1 0"),
+        ("L1", 1, "BlurSim magnitude p=1 0"),
+        (SHIFTED, 1, "BlurSim magnitude p=1 0"),
+        ("L1", 3, "BlurSim magnitude p=1 0"),
+        ("L1", 1, "BlurSim magnitude/magnitude p=1 k=3 gain 0.3"),
+    )
 }
 TRAP = "plain |DC|"
 NAMES = [*PEERS, SLICED, *SEARCHES, *CALLS, *MIXED, TRAP]
@@ -279,8 +285,9 @@ def make(name: str, radius: int) -> Loss:
     if name in PEERS:
         return lambda x, y, progress: PEERS[name](x, y)
     if name in MIXED:
-        parts = [make(part, radius) for part in MIXED[name]]
-        return lambda x, y, progress: sum(part(x, y, progress) for part in parts)
+        pixels, weight, of = MIXED[name]
+        first, second = make(pixels, radius), make(of, radius)
+        return lambda x, y, progress: first(x, y, progress) + weight * second(x, y, progress)
     if name == SLICED:
         return sliced_wasserstein
     if name == TRAP:

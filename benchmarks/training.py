@@ -96,49 +96,52 @@ def plan() -> Iterator[tuple[str, str, int]]:
     """(task, loss, seeds), what tells most first; a cell that comes again asks for more seeds."""
     rivals = [*losses.PEERS, losses.SLICED, *losses.SEARCHES]
     few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
-    main = [*few, losses.TILES, "MS-SSIM + L1", f"{evidence.BLURSIM} 0.1", "MSE"]
-    in_place = ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1"]
+    former = f"{evidence.BLURSIM} 0.1"
+    main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
     complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
-    unet = {
-        "shift2-unet": [*magnitudes[1:], *few, f"{evidence.BLURSIM} 0.1", magnitudes[0]],
-        "aligned-unet": [*complexes, *in_place, evidence.PUBLISHED],
+    with_complex, beside, *ways = losses.MIXED
+    of_unet = {
+        "shift2-unet": [*few, beside, magnitudes[-1]],
+        "aligned-unet": ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes],
     }
-    mixed = {"shift2-unet": [*list(losses.MIXED)[1:], *losses.MORE_EDGES], "aligned-unet": list(losses.MIXED)[:1]}
     moved, still = ["shift2", "breathing", "parallax"], ["aligned", "render"]
     small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
+    # The spectrum that suits a task is known from the older grid of p = 2.
+    grid = [loss for loss in losses.GRID if "p=1" in loss]
 
     def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
         return ((name, loss, seeds) for name in names for loss in of)
 
-    # The spectrum that suits a task is known from the older grid of p = 2.
-    grid = [loss for loss in losses.GRID if "p=1" in loss]
     yield from all_of(still, complexes, 1)
     yield from all_of(moved, magnitudes, 1)
     yield from all_of(["shift2"], [loss for loss in grid if " magnitude/magnitude" in loss], 1)
     yield from all_of(still, [loss for loss in grid if " complex/magnitude" in loss or " complex p" in loss], 1)
-    yield from all_of(["shift2-unet"], [*mixed["shift2-unet"], *unet["shift2-unet"]], 1)
-    yield from all_of(["aligned-unet"], [*unet["aligned-unet"], *mixed["aligned-unet"]], 1)
-    yield from all_of(moved[1:], main, 1)
-    yield from all_of(moved, magnitudes, 3)
-    yield from all_of(still, complexes, 3)
+    yield from all_of(moved[1:], few, 1)
+    yield from all_of(moved, [beside], 1)
+    yield from all_of(still, [with_complex], 1)
+    yield from all_of(["aligned-unet"], ["L1", "L1 + FFT", *complexes, with_complex, "SSIM", evidence.PUBLISHED], 1)
+    yield from all_of(["shift2-unet"], [*few, *magnitudes, beside, *ways, former, *losses.MORE_EDGES], 1)
+    yield from all_of(["breathing-unet"], ["L1", losses.SHIFTED, beside, magnitudes[-1]], 1)
+    yield from all_of(moved, [*magnitudes, beside], 3)
+    yield from all_of(still, [*complexes, with_complex], 3)
     yield from all_of(moved[1:], main, 3)
     yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 1)
-    yield from all_of(["breathing-unet"], ["L1", losses.SHIFTED, magnitudes[-1], "L1 + FFT", "SSIM", magnitudes[1]], 1)
-    yield from all_of(["shift2-160", "aligned-160", "breathing-160"], ["L1", "L1 + FFT", losses.SHIFTED], 1)
-    yield from all_of(["shift2-160", "breathing-160"], [main[-2], *magnitudes], 1)
-    yield from all_of(["aligned-160"], ["SSIM", *complexes], 1)
+    yield from all_of(["shift2-160", "breathing-160"], ["L1", losses.SHIFTED, former, *magnitudes, beside], 1)
+    yield from all_of(["aligned-160"], ["L1", "L1 + FFT", *complexes, with_complex], 1)
+    yield from all_of(["shift2-unet"], ["L1", losses.SHIFTED, beside, magnitudes[-1]], 2)
+    yield from all_of(["aligned-unet"], ["L1", "L1 + FFT", complexes[0], with_complex], 2)
     yield from all_of(["shift2", *still], grid, 1)
-    for name in unet:
-        yield from all_of([name], unet[name][:6], 2)
     yield from all_of(["shift2", "breathing"], rivals[-7:], 1)
-    for name in unet:
-        yield from all_of([name], unet[name][:6], 3)
+    yield from all_of(["shift2", *still], main, 1)
+    for name in of_unet:
+        yield from all_of([name], of_unet[name], 3)
+    yield from all_of(["breathing-unet"], ["L1 + FFT", "SSIM", magnitudes[1]], 1)
     yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
     yield from all_of([*moved, "aligned"], rivals, 1)
-    yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, main[-2], *magnitudes], 1)
+    yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
     yield from all_of(["shift2", *still], main, 3)
     yield from all_of([*moved, *still], losses.BEST, 3)
-    yield from all_of([*moved, *still], [*main, *losses.BEST], 5)
+    yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside], 5)
     yield from all_of(["shift2", *still], list(losses.GRID), 1)
     yield from all_of(small, [*rivals, *losses.MAIN], 5)
     yield from all_of(["scratch"], [losses.TRAP], 5)

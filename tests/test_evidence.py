@@ -294,11 +294,13 @@ def test_radius_of_a_search_is_as_its_name_says(name):
     assert losses.make(name, 2)(x, y, 0) == search(x, y, radius)
 
 
-@pytest.mark.parametrize("name", losses.MIXED)
-def test_a_mix_is_the_sum_of_its_parts(name):
+@pytest.mark.parametrize(
+    ("name", "weight"), [("L1 + BlurSim magnitude p=1 0", 1), ("L1 + 3 BlurSim magnitude p=1 0", 3)]
+)
+def test_a_mix_is_the_weighted_sum_of_its_parts(name, weight):
     x, y = pair()
-    parts = name.split(" + ")
-    assert losses.make(name, 2)(x, y, 0) == pytest.approx(sum(losses.make(part, 2)(x, y, 0) for part in parts))
+    expected = losses.l1(x, y) + weight * blursim(x, y, 0, p=1)
+    assert losses.make(name, 2)(x, y, 0) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", [*losses.PEERS, losses.SLICED, *losses.SEARCHES, *losses.MIXED, losses.TRAP])
@@ -612,6 +614,16 @@ def test_differences_are_paired_by_seed():
     assert evidence.images_above(cells, "shift2", "L1, best shift", "MSE") == "1 of 4"
 
 
+def test_the_guide_has_differences_from_l1_seed_by_seed():
+    cells = made_up({"L1": [20, 30], "MSE": [19, 29], "SSIM": [21, 31]})
+    found = evidence.guide_table(cells, ["shift2", "aligned"], ["L1", "MSE", "SSIM"]).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in found] == [
+        "25.00 ± 63.53<br>0.800",
+        "-1.00 ± 0.00<br>0.800",
+        "+1.00 ± 0.00<br>0.800",
+    ]
+
+
 def test_grid_has_the_courses_of_alpha_across():
     names = [losses.named("complex", "vector", 1, alpha, 3)[0] for alpha in evidence.ALPHAS]
     cells = made_up({name: [20 + i] * 2 for i, name in enumerate(names[:4])})
@@ -645,6 +657,10 @@ def test_words_of_the_report_are_those_of_the_benchmark():
     assert set(evidence.ABOUT) == set(tasks.TASKS)
     assert tuple(losses.ALPHAS) == evidence.ALPHAS
     assert set(evidence.SHOWN) <= set(losses.NAMES)
+    assert set(evidence.DRAWN_OF) <= set(evidence.SHOWN)
+    for across, of in evidence.GUIDE.values():
+        assert set(across) <= set(tasks.TASKS)
+        assert set(of) <= set(losses.NAMES)
 
 
 def test_tables_and_pictures_are_made_from_the_results(results, tmp_path):
