@@ -332,14 +332,21 @@ def by_start(cells: Cells) -> str:
     return markdown(rows)
 
 
+def without_collapsed(cells: Cells) -> Cells:
+    """What can be drawn to one scale."""
+    stands = lambda record: record["figures"].get("collapsed", 0) < 0.5
+    return {cell: {seed: record for seed, record in of.items() if stands(record)} for cell, of in cells.items()}
+
+
 def draw_differences(cells: Cells, path: Path) -> None:
-    """Of the guide's tables how far the PSNR of each loss is above that of L1: mean and interval."""
+    """Of the guide's tables how far the PSNR of each loss is above that of L1: mean and interval; not of collapsed ones."""
+    standing = without_collapsed(cells)
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(len(GUIDE), max(len(across) for across, _ in GUIDE.values()))
     for row, (across, of) in zip(panels, GUIDE.values(), strict=True):
         for panel, task in zip(row, across, strict=False):
             for i, loss in enumerate(of):
-                mean, half = paired(cells, task, loss, "L1")
+                mean, half = paired(standing, task, loss, "L1")
                 color = f"C{int('BlurSim' in loss)}"
                 panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", markersize=4, color=color, capsize=3)
             panel.axvline(0, color="gray", linewidth=1, linestyle=":")
@@ -378,13 +385,14 @@ def draw_alphas(cells: Cells, path: Path) -> None:
 
 
 def draw_curves(cells: Cells, path: Path) -> None:
-    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of the seeds."""
+    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of the seeds that don't collapse."""
+    cells = without_collapsed(cells)
     across = [task for task in ABOUT if task.endswith("unet") and any(of == task for of, _ in cells)]
     if not across:
         return
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, len(across), squeeze=False, sharex=True)
-    of_unet = list(dict.fromkeys(loss for task, loss in cells if task in across))
+    of_unet = list(dict.fromkeys(loss for (task, loss), by_seed in cells.items() if task in across and by_seed))
     for column, task in zip(panels.T, across, strict=True):
         for i, loss in enumerate(of_unet):
             curves = [record["curve"] for record in cells.get((task, loss), {}).values()]

@@ -299,7 +299,7 @@ def test_radius_of_a_search_is_as_its_name_says(name):
 )
 def test_a_mix_is_the_weighted_sum_of_its_parts(name, weight):
     x, y = pair()
-    expected = losses.l1(x, y) + weight * blursim(x, y, 0, p=1)
+    expected = float(losses.l1(x, y) + weight * blursim(x, y, 0, p=1))
     assert losses.make(name, 2)(x, y, 0) == pytest.approx(expected, rel=1e-6)
 
 
@@ -646,7 +646,7 @@ def test_interval_over_photographs_is_of_those_that_all_runs_have():
 def test_curves_stand_beside_what_was_lost_since_the_best(tmp_path):
     curve = {"steps": [10, 20], "psnr": [27.5, 27], "ssim": [0.8, 0.7], "smooth": [30, 30], "textured": [22, 21]}
     curve |= {"power": [[1, 1], [1, 2]], "psnr_seen": [28, 29]}
-    cells = {("aligned-unet", "L1"): {10: {"curve": curve}}}
+    cells = {("aligned-unet", "L1"): {10: {"curve": curve, "figures": {}}}}
     last = evidence.curve_table(cells, "aligned-unet").splitlines()[-1]
     assert last == "| L1 | 27.50<br>0.800 | 27.00<br>0.700 | -0.50 | 0.00 | 0.00 | -1.00 | 1.00 2.00 | 1 |"
     evidence.draw_curves(cells, tmp_path / "curves.png")
