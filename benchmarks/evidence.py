@@ -39,7 +39,7 @@ GUIDE = {
     ),
     "still": (
         ("aligned", "render", "aligned-unet"),
-        ["L1", "MSE", "SSIM", "MS-SSIM + L1", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
+        ["L1", "MSE", "SSIM", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
     ),
 }
 ABOUT = {
@@ -339,7 +339,7 @@ def without_collapsed(cells: Cells) -> Cells:
 
 
 def draw_differences(cells: Cells, path: Path) -> None:
-    """Of the guide's tables how far the PSNR of each loss is above that of L1: mean and interval; not of collapsed ones."""
+    """Of the guide's tables, without collapsed runs, how far PSNR is above that of L1: mean and interval."""
     standing = without_collapsed(cells)
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(len(GUIDE), max(len(across) for across, _ in GUIDE.values()))
@@ -385,7 +385,7 @@ def draw_alphas(cells: Cells, path: Path) -> None:
 
 
 def draw_curves(cells: Cells, path: Path) -> None:
-    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of the seeds that don't collapse."""
+    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of seeds not collapsed."""
     cells = without_collapsed(cells)
     across = [task for task in ABOUT if task.endswith("unet") and any(of == task for of, _ in cells)]
     if not across:
