@@ -28,8 +28,20 @@ PUBLISHED = "BlurSim complex/magnitude p=2 k=5 area 0.9->0.1"
 ALPHAS = ("0", "0.1", "0.3", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
 # Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
 SHOWN = ["MSE", "L1", "SSIM", "MS-SSIM + L1", "L1 + FFT", "L1, best shift", "L1, best shift of tiles"]
-SHOWN += [PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST]
+SHOWN += [PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST, *list(losses.MIXED)[:2]]
 DRAWN = ("aligned", "shift2", "breathing")
+DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", losses.BEST[0], losses.BEST[3], *list(losses.MIXED)[:2]]
+# Of the guide: tasks across, losses down.
+GUIDE = {
+    "moved": (
+        ("shift2", "breathing", "parallax", "shift2-unet"),
+        [*SHOWN[1:3], "L1 + FFT", *SHOWN[5:7], f"{BLURSIM} 0.1", *losses.BEST[2:], list(losses.MIXED)[1]],
+    ),
+    "still": (
+        ("aligned", "render", "aligned-unet"),
+        ["L1", "MSE", "SSIM", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
+    ),
+}
 ABOUT = {
     "aligned": "deblurring, aligned pairs",
     "scratch": "deblurring, aligned pairs, without a skip connection",
@@ -91,11 +103,16 @@ def paired(cells: Cells, task: str, loss: str, rival: str, figure: str = "psnr")
 
 
 def by_image(cells: Cells, task: str, loss: str, rival: str) -> np.ndarray:
-    """How far the PSNR of each held-out image, mean of the seeds, is above the rival's, of those that all runs have."""
+    """How far the PSNR of each held-out image, mean of the seeds, is above the rival's.
+
+    Of as many images as any seed has for both, and of the seeds that have as many.
+    """
     of, other = cells[task, loss], cells[task, rival]
     pairs = [[np.array(run["each"]["psnr"], float) for run in (of[seed], other[seed])] for seed in of if seed in other]
-    count = min((len(psnrs) for pair in pairs for psnrs in pair), default=0)
-    return np.mean([x[:count] - y[:count] for x, y in pairs], axis=0) if pairs else np.empty(0)
+    counts = [min(map(len, pair)) for pair in pairs]
+    most = max(counts, default=0)
+    each = [x[:most] - y[:most] for (x, y), count in zip(pairs, counts, strict=True) if count == most]
+    return np.mean(each, axis=0) if pairs else np.empty(0)
 
 
 def images_above(cells: Cells, task: str, loss: str, rival: str) -> str:
@@ -123,7 +140,8 @@ def figure_of(cells: Cells, task: str, loss: str, figure: str = "psnr") -> tuple
 
 def best_rival(cells: Cells, task: str, figure: str = "psnr") -> str:
     """The highest mean of those that are no BlurSim and are not told how far the pairs may be apart."""
-    rivals = [loss for of, loss in cells if of == task and not loss.startswith(("BlurSim", "plain", "L1, best"))]
+    known = ("plain", "L1, best")
+    rivals = [loss for of, loss in cells if of == task and not loss.startswith(known) and "BlurSim" not in loss]
     return max(rivals, key=lambda loss: np.nan_to_num(figure_of(cells, task, loss, figure)[0], nan=-np.inf))
 
 
@@ -212,6 +230,20 @@ def summary_table(cells: Cells) -> str:
     return markdown(rows)
 
 
+def guide_table(cells: Cells, across: Sequence[str], of: Sequence[str]) -> str:
+    """How far PSNR is above that of L1, and SSIM; of L1 both as they are."""
+    rows = [["loss", *across]]
+    for loss in of:
+        row = [loss]
+        for task in across:
+            difference = figure_of(cells, task, loss) if loss == "L1" else paired(cells, task, loss, "L1")
+            signed = plus_minus(difference, 2) if loss == "L1" or difference[0] < 0 else f"+{plus_minus(difference, 2)}"
+            pair = f"{signed}<br>{plus_minus((figure_of(cells, task, loss, 'ssim')[0], np.nan), 3)}"
+            row.append("" if np.isnan(difference[0]) else pair)
+        rows.append(row)
+    return markdown(rows)
+
+
 def grid_table(cells: Cells, task: str, figure: str = "psnr") -> str:
     """BlurSim's options down, alpha across; alpha = 0 has no edges, whatever their options."""
     rows = [["spectrum/edges", *(f"alpha {alpha}" for alpha in ALPHAS)]]
@@ -251,12 +283,16 @@ def curve_table(cells: Cells, task: str) -> str:
 
 
 def stack_table(results: dict[str, Any]) -> str:
-    """The losses on a focus stack: means over tiles and seeds."""
+    """The losses on a focus stack: means over tiles and seeds, intervals over seeds."""
     rows = [["loss", "PSNR", "SSIM", "PSNR, best shift", "sharpness", "power by band", "rate"]]
     for row in results["rows"]:
         of = row["figures"]
         power = " ".join(f"{ratio:.2f}" for ratio in of["power"])
-        numbers = [f"{of['psnr']:.2f}", f"{of['ssim']:.3f}", f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
+        means = [
+            plus_minus(interval(row.get("each", {}).get(name, [of[name]])), digits)
+            for name, digits in (("psnr", 2), ("ssim", 3))
+        ]
+        numbers = [*means, f"{of['psnr_shifted']:.2f}", f"{of['sharpness']:.2f}"]
         rows.append([row["loss"], *numbers, power, f"{row['rate'] or ''}"])
     return markdown(rows)
 
@@ -296,21 +332,30 @@ def by_start(cells: Cells) -> str:
     return markdown(rows)
 
 
+def without_collapsed(cells: Cells) -> Cells:
+    """What can be drawn to one scale."""
+    stands = lambda record: record["figures"].get("collapsed", 0) < 0.5
+    return {cell: {seed: record for seed, record in of.items() if stands(record)} for cell, of in cells.items()}
+
+
 def draw_differences(cells: Cells, path: Path) -> None:
-    """For every task, how far each loss is above L1: mean and interval."""
-    across = [task for task in ABOUT if (task, "L1") in cells]
-    figure = Figure(figsize=(9, 2.8 * ((len(across) + 2) // 3)), layout="constrained")
-    panels = figure.subplots((len(across) + 2) // 3, 3, squeeze=False, sharey=True).ravel()
-    for panel, task in zip(panels, across, strict=False):
-        for i, loss in enumerate(SHOWN):
-            mean, half = paired(cells, task, loss, "L1")
-            panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", color=f"C{int('BlurSim' in loss)}", capsize=3)
-        panel.axvline(0, color="gray", linewidth=1, linestyle=":")
-        panel.set_title(textwrap.fill(ABOUT[task], 36), fontsize=8)
-        panel.set_yticks(range(0, -len(SHOWN), -1), SHOWN, fontsize=6)
-        panel.tick_params(axis="x", labelsize=7)
-    for panel in panels[len(across) :]:
-        panel.set_visible(False)
+    """Of the guide's tables, without collapsed runs, how far PSNR is above that of L1: mean and interval."""
+    standing = without_collapsed(cells)
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(len(GUIDE), max(len(across) for across, _ in GUIDE.values()))
+    for row, (across, of) in zip(panels, GUIDE.values(), strict=True):
+        for panel, task in zip(row, across, strict=False):
+            for i, loss in enumerate(of):
+                mean, half = paired(standing, task, loss, "L1")
+                color = f"C{int('BlurSim' in loss)}"
+                panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", markersize=4, color=color, capsize=3)
+            panel.axvline(0, color="gray", linewidth=1, linestyle=":")
+            panel.set_title(textwrap.fill(ABOUT[task], 30), fontsize=8)
+            names = of if panel is row[0] else [""] * len(of)
+            panel.set_yticks(range(0, -len(of), -1), names, fontsize=7)
+            panel.tick_params(axis="x", labelsize=7)
+        for panel in row[len(across) :]:
+            panel.set_visible(False)
     figure.supxlabel("PSNR - that of L1, dB", fontsize=8)
     save(figure, path)
 
@@ -340,25 +385,28 @@ def draw_alphas(cells: Cells, path: Path) -> None:
 
 
 def draw_curves(cells: Cells, path: Path) -> None:
-    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of the seeds."""
+    """PSNR and SSIM of held-out photographs in the course of the U-Net's training, mean of seeds not collapsed."""
+    cells = without_collapsed(cells)
     across = [task for task in ABOUT if task.endswith("unet") and any(of == task for of, _ in cells)]
     if not across:
         return
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, len(across), squeeze=False, sharex=True)
+    of_unet = list(dict.fromkeys(loss for (task, loss), by_seed in cells.items() if task in across and by_seed))
     for column, task in zip(panels.T, across, strict=True):
-        for (of, loss), by_seed in cells.items():
-            curves = [record["curve"] for record in by_seed.values() if "steps" in record["curve"]]
-            if of == task and curves:
-                for panel, name in zip(column, ("psnr", "ssim"), strict=True):
-                    curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
-                    panel.plot(curves[0]["steps"], curve, "o-" if "BlurSim" in loss else "s:", markersize=3, label=loss)
+        for i, loss in enumerate(of_unet):
+            curves = [record["curve"] for record in cells.get((task, loss), {}).values()]
+            for panel, name in zip(column, ("psnr", "ssim"), strict=True) if curves else ():
+                curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
+                line = "o-" if "BlurSim" in loss else "s:"
+                panel.plot(curves[0]["steps"], curve, line, markersize=3, color=f"C{i % 10}", label=loss)
         column[0].set_title(ABOUT[task], fontsize=8)
         column[0].set_xscale("log")
-        column[0].legend(frameon=False, fontsize=6)
         column[1].set_xlabel("step")
     for panel, name in zip(panels[:, 0], ("PSNR, dB", "SSIM"), strict=True):
         panel.set_ylabel(name)
+    handles = {label: h for panel in panels.flat for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     save(figure, path)
 
 
@@ -369,7 +417,7 @@ def draw_pieces(found: list[dict[str, Any]], path: Path, across: Sequence[str] =
     across = [task for task in across if task in references]
     if not across:
         return
-    columns = ["input", *SHOWN, "target"]
+    columns = ["input", *DRAWN_OF, "target"]
     figure = Figure(figsize=(1.25 * len(columns), 1.4 * len(across) + 0.4), layout="constrained")
     panels = figure.subplots(len(across), len(columns), squeeze=False)
     for panel, name in zip(panels[0], columns, strict=True):
@@ -410,6 +458,8 @@ def main() -> None:
         "all": lambda: "\n\n".join([heading(found), *(f"### {ABOUT[t]}\n\n{task_table(cells, t)}" for t in every)]),
         "starts": lambda: by_start(cells),
     }
+    for name, of in GUIDE.items():
+        tables[name] = lambda of=of: guide_table(cells, *of)
     for task in [task for task in ABOUT if task.endswith("unet")]:
         tables[f"{task} curve"] = lambda task=task: curve_table(cells, task)
     for task in ("aligned", "shift2", "render"):

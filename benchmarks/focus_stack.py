@@ -123,6 +123,7 @@ def study(frames: np.ndarray, options: argparse.Namespace, known: Sequence[str])
             ]
             row["seconds"] = training.short((time.perf_counter() - started) / options.seeds)
             row["figures"] = {key: training.short(value) for key, value in training.mean_figures(runs).items()}
+            row["each"] = {key: [run[key] for run in runs] for key in ("psnr", "ssim")}  # of the seeds
         yield {**found, "rows": [row]}
 
 

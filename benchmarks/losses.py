@@ -230,6 +230,12 @@ GRID = dict(
     for sobel_size in (3, 5)
     for alpha in ("0", "0.1", "0.3", "0.5", "0.9->0.1")
 )
+# Its cells take the rate of these, which are tried with three.
+LIKE = {
+    (spectrum, p): named(spectrum, "magnitude", p, alpha)[0]
+    for spectrum in TERMS[0]
+    for p, alpha in ((1, "0.3"), (2, "0.1"))
+}
 # The first grid: p = 2, with both normalizations and more courses of alpha.
 FIRST_GRID = dict(
     named(spectrum, edges, 2, alpha, normalization=normalization)
@@ -237,7 +243,9 @@ FIRST_GRID = dict(
     for normalization in ("area", "gain")
     for alpha in ("0.1", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
 )
-CALLS = FIRST_GRID | GRID
+# More weight for the edges, which say where they are.
+MORE_EDGES = dict(named("magnitude", "magnitude", 1, alpha, 3) for alpha in ("0.9", "0.1->0.9"))
+CALLS = FIRST_GRID | GRID | MORE_EDGES
 # Where the whole of a grid would take too long.
 BEST = [
     "BlurSim complex/magnitude p=1 k=5 gain 0.3",
@@ -255,8 +263,19 @@ MAIN = [
     "BlurSim magnitude/magnitude p=2 k=5 gain 0.1",
     *BEST,
 ]
+# Sums of a loss of pixels and weight * BlurSim, which with p = 1 is of the size of L1.
+MIXED = {
+    f"{pixels} + {weight:.2g} {of}".replace(" 1 ", " "): (pixels, weight, of)
+    for pixels, weight, of in (
+        ("L1", 1, "BlurSim complex p=1 0"),
+        ("L1", 1, "BlurSim magnitude p=1 0"),
+        (SHIFTED, 1, "BlurSim magnitude p=1 0"),
+        ("L1", 3, "BlurSim magnitude p=1 0"),
+        ("L1", 1, "BlurSim magnitude/magnitude p=1 k=3 gain 0.3"),
+    )
+}
 TRAP = "plain |DC|"
-NAMES = [*PEERS, SLICED, *SEARCHES, *CALLS, TRAP]
+NAMES = [*PEERS, SLICED, *SEARCHES, *CALLS, *MIXED, TRAP]
 
 
 def make(name: str, radius: int) -> Loss:
@@ -265,6 +284,10 @@ def make(name: str, radius: int) -> Loss:
         return lambda x, y, progress: SEARCHES[name](x, y, radius)
     if name in PEERS:
         return lambda x, y, progress: PEERS[name](x, y)
+    if name in MIXED:
+        pixels, weight, of = MIXED[name]
+        first, second = make(pixels, radius), make(of, radius)
+        return lambda x, y, progress: first(x, y, progress) + weight * second(x, y, progress)
     if name == SLICED:
         return sliced_wasserstein
     if name == TRAP:

@@ -198,7 +198,7 @@ class Learned:
     steps: int = 400
     patches: int = PATCHES
     patch: int = PATCH
-    looks: tuple[float, ...] = (0.25, 0.5, 0.75, 1)  # parts of the training after which its curve has a point
+    looks: tuple[float, ...] = ()  # parts of the training after which its curve has a point
     photographs: tuple[str, ...] = HELD_OUT + MORE
 
     def pair(self, rng: np.random.Generator, place: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -285,7 +285,7 @@ class Fit:
     sigma: float = 1.5
     size: int = 128
     steps: int = 400
-    looks: tuple[float, ...] = (0.25, 0.5, 0.75, 1)
+    looks: tuple[float, ...] = ()
     photographs: tuple[str, ...] = HELD_OUT
 
     def problem(self, seed: int, names: tuple[str, ...], steps: int) -> Problem:

@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "evidence" / "training.jsonl"
 CHUNK = 20  # steps that one call makes
 RATES = (1e-3, 3e-3, 1e-2)  # of Adam, at the start of its cosine
 SHORT = 400  # the most steps of a training that chooses a rate
-LOOKED_AT = ("psnr", "ssim", "smooth", "textured", "power")  # in the course of a training
+LOOKED_AT = ("psnr", "ssim", "smooth", "textured", "power", "psnr_seen")  # in the course of a training
 FIRST = 10  # seed of the table; those below it were looked at while the benchmark was made
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = [
@@ -94,40 +94,82 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def plan() -> Iterator[tuple[str, str, int]]:
     """(task, loss, seeds), what tells most first; a cell that comes again asks for more seeds."""
-    rivals = [*losses.PEERS, *losses.SEARCHES]
+    rivals = [*losses.PEERS, losses.SLICED, *losses.SEARCHES]
     few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
-    more = [*few, losses.TILES, "MS-SSIM + L1", *losses.BEST]
-    in_place = ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1"]
-    complex_, magnitude = losses.BEST[:2], losses.BEST[-2:]
-    old = [loss for loss in losses.MAIN if loss not in losses.BEST]
+    former = f"{evidence.BLURSIM} 0.1"
+    main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
+    complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
+    with_complex, beside, *ways = losses.MIXED
+    of_unet = {
+        "shift2-unet": [*few, beside, magnitudes[-1]],
+        "aligned-unet": ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes],
+    }
+    moved, still = ["shift2", "breathing", "parallax"], ["aligned", "render"]
+    small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
+    # The spectrum that suits a task is known from the older grid of p = 2.
+    grid = [loss for loss in losses.GRID if "p=1" in loss]
 
     def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
         return ((name, loss, seeds) for name in names for loss in of)
 
-    # Of p = 2 there is an older grid, and the spectrum that suits a task is known from it.
-    first = [loss for loss in losses.GRID if "p=1" in loss]
-    magnitudes, complexes = ([loss for loss in first if f" {word}" in loss] for word in ("magnitude", "complex"))
-    plain = lambda of: [loss for loss in of if "/vector" not in loss]
-    yield from all_of(["shift2", "breathing", "parallax"], losses.BEST[2:], 1)
-    yield from all_of(["aligned", "render"], losses.BEST[:3], 1)
-    yield from all_of(["shift2-unet"], [*magnitude, *few, f"{evidence.BLURSIM} 0.1"], 1)
-    yield from all_of(["aligned-unet"], [*complex_, *in_place, evidence.PUBLISHED], 1)
-    yield from all_of(["shift2"], plain(magnitudes), 1)
-    yield from all_of(["aligned", "render"], plain(complexes), 1)
-    yield from all_of(["breathing", "parallax"], more, 1)
-    yield from all_of(["shift2"], magnitudes, 1)
-    yield from all_of(["aligned", "render"], complexes, 1)
-    yield from all_of(["breathing", "parallax", "shift2", "aligned", "render"], more, 5)
-    yield from all_of(["shift2", "breathing", "parallax", "aligned"], [*rivals, losses.SLICED], 1)
-    yield from all_of(["shift2", "aligned", "render"], list(losses.GRID), 1)
-    yield from all_of(["shift2-160", "breathing-160", "parallax-160", "aligned-160"], more, 1)
-    yield from all_of(["breathing-unet"], [*magnitude, *few], 1)
-    yield from all_of(["shift2-unet"], [*magnitude, *few], 3)
-    yield from all_of(["aligned-unet"], [*complex_, *in_place], 3)
-    small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
-    yield from all_of(small, [*rivals, *losses.BEST], 5)
-    yield from all_of(small, old, 5)
+    yield from all_of(still, complexes, 1)
+    yield from all_of(moved, magnitudes, 1)
+    yield from all_of(["shift2"], [loss for loss in grid if " magnitude/magnitude" in loss], 1)
+    yield from all_of(still, [loss for loss in grid if " complex/magnitude" in loss or " complex p" in loss], 1)
+    yield from all_of(moved[1:], few, 1)
+    yield from all_of(moved, [beside], 1)
+    yield from all_of(still, [with_complex], 1)
+    yield from all_of(moved, [*magnitudes, beside], 2)
+    yield from all_of(still, [*complexes, with_complex], 2)
+    yield from all_of(["aligned-unet"], ["L1", "L1 + FFT", complexes[0], with_complex], 1)
+    yield from all_of(moved[1:], [*few, losses.TILES], 2)
+    yield from all_of(["shift2"], [loss for loss in grid if " magnitude" in loss], 1)
+    yield from all_of(["aligned"], [loss for loss in grid if " complex" in loss], 1)
+    yield from all_of(moved, [*magnitudes, beside, "L1", losses.SHIFTED], 3)
+    yield from all_of(still, [*complexes, with_complex], 3)
+    yield from all_of(["shift2"], ["BlurSim complex p=1 0", complexes[0]], 1)
+    yield from all_of(still, magnitudes[1:2], 1)
+    yield from all_of(["shift2-unet"], ["L1", losses.SHIFTED, beside], 2)
+    yield from all_of(["shift2"], rivals[7:10], 1)
+    yield from all_of(["breathing-unet"], ["L1", losses.SHIFTED, beside], 1)
+    yield from all_of(moved[1:], [*few, losses.TILES], 3)
+    yield from all_of(["shift2-unet"], [*few, *magnitudes, former, *ways[:1], *losses.MORE_EDGES], 1)
+    yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 1)
+    yield from all_of(["aligned-unet"], ["L1 + FFT", complexes[0], with_complex], 2)
+    yield from all_of(["shift2-160", "breathing-160"], ["L1", losses.SHIFTED, former, magnitudes[1], beside], 1)
+    yield from all_of(["aligned-160"], ["L1", "L1 + FFT", complexes[0], with_complex], 1)
+    yield from all_of(moved[1:], main, 1)
+    yield from all_of(["aligned-unet"], ["SSIM", complexes[1], evidence.PUBLISHED, "MS-SSIM + L1"], 1)
+    yield from all_of(["shift2", *still], grid, 1)
+    yield from all_of(["shift2", "breathing"], rivals[-7:], 1)
+    yield from all_of(["shift2", *still], main, 1)
+    for name in of_unet:
+        yield from all_of([name], of_unet[name], 3)
+    yield from all_of(["shift2-unet"], ways, 1)
+    yield from all_of(["breathing-unet"], ["L1 + FFT", "SSIM", magnitudes[-1]], 1)
+    yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
+    yield from all_of([*moved, "aligned"], rivals, 1)
+    yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
+    yield from all_of([*moved, *still], main, 3)
+    yield from all_of([*moved, *still], losses.BEST, 3)
+    yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside], 5)
+    yield from all_of(["shift2", *still], list(losses.GRID), 1)
+    yield from all_of(small, [*rivals, *losses.MAIN], 5)
     yield from all_of(["scratch"], [losses.TRAP], 5)
+
+
+def rate_from(name: str, loss: str) -> tuple[str, str]:
+    """The task and the loss whose trials choose the rate: mostly its own.
+
+    Larger patches take that of the small ones; the U-Net that of L1 on the same task or, where it breathes, on shift2,
+    but for SSIM; and what only the grid of BlurSim's options shows that of one of its cells with the same task,
+    spectrum and p.
+    """
+    if name.endswith("-unet"):
+        return name.replace("breathing", "shift2"), "SSIM" if loss == "SSIM" else "L1"
+    if loss in losses.GRID and loss not in losses.MAIN:
+        loss = losses.LIKE[losses.GRID[loss]["spectrum"], losses.GRID[loss]["p"]]
+    return name.removesuffix("-160"), loss
 
 
 def shard(word: str) -> tuple[int, int]:
@@ -162,7 +204,8 @@ def cells(options: argparse.Namespace) -> list[tuple[str, str, int]]:
 def show(options: argparse.Namespace) -> None:
     done = finished(options.output, options.steps)
     for name, loss, seeds in cells(options):
-        rates, runs = (len([key for key in done if key[:2] == (name, loss) and key[4] is c]) for c in (True, False))
+        counted = ((rate_from(name, loss), True), ((name, loss), False))
+        rates, runs = (len([key for key in done if key[:2] == of and key[4] is choosing]) for of, choosing in counted)
         print(f"{name:16}{loss:52}{rates} of {len(RATES)} rates  {min(runs, seeds)} of {seeds} seeds")
 
 
@@ -202,10 +245,12 @@ def cell(
     name: str, loss: str, seeds: int, done: dict[Any, dict[str, Any]], options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The runs of a task and a loss, those already done as they are: first to choose the rate, then the seeds."""
-    task = tasks.TASKS[name]
-    steps = options.steps or task.steps
 
-    def runs(seeds: Sequence[int], rates: Sequence[float], choosing: bool) -> Iterator[dict[str, Any]]:
+    def runs(
+        name: str, loss: str, seeds: Sequence[int], rates: Sequence[float], choosing: bool
+    ) -> Iterator[dict[str, Any]]:
+        task = tasks.TASKS[name]
+        steps = options.steps or task.steps
         wanted = [(seed, rate) for seed in seeds for rate in rates]
         keys = {pair: (name, loss, *pair, choosing) for pair in wanted}
         missing = [pair for pair in wanted if keys[pair] not in done]
@@ -219,10 +264,10 @@ def cell(
 
     best = RATES[1]
     if not options.quick:
-        tried = list(runs([CHOOSING], RATES, choosing=True))
+        tried = list(runs(*rate_from(name, loss), [CHOOSING], RATES, choosing=True))
         yield from tried
         best = chosen(tried)
-    yield from runs(range(FIRST, FIRST + seeds), [best], choosing=False)
+    yield from runs(name, loss, range(FIRST, FIRST + seeds), [best], choosing=False)
 
 
 def chosen(tried: Sequence[dict[str, Any]]) -> float:
@@ -276,7 +321,7 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
         started = time.perf_counter()
         params, moments = stacked.params, begin(stacked.params)
         values, curve = [], []
-        parts = (1,) if names == tasks.SELECTION else task.looks
+        parts = () if names == tasks.SELECTION else task.looks
         looks = {max(1, int(steps * part) // CHUNK) * CHUNK for part in parts}
         for start in range(0, steps, CHUNK):
             (params, moments), value = chunk(params, moments, rates, stacked.inputs, stacked.targets, start)
@@ -291,7 +336,7 @@ def trainer(name: str, loss_name: str, steps: int) -> Callable[..., list[dict[st
             {
                 **judge(output, one, count, shown=drawn and one_seed == FIRST and names == task.photographs),
                 "curve": {"steps": sorted(looks), "loss": short(np.array(values)[:, i])}
-                | {key: [short(points[i][key]) for points in curve] for key in curve[0][i]},
+                | {key: [short(points[i][key]) for points in curve] for key in LOOKED_AT if curve},
                 "seconds": round(seconds, 2),
             }
             for i, (output, one, (one_seed, _)) in enumerate(zip(outputs, problems, runs, strict=True))
@@ -307,7 +352,7 @@ def look(outputs: np.ndarray, seen: np.ndarray, of: tasks.Problem) -> dict[str, 
         return mean_figures([tasks.figures(x, y, y) for x, y in zip(outputs, targets, strict=True)])
 
     held, again = means(outputs, of.held_targets[: len(outputs)]), means(seen, of.seen_targets)
-    return {name: held.get(name, np.nan) for name in LOOKED_AT} | {"psnr_seen": again.get("psnr", np.nan)}
+    return {name: held.get(name, np.nan) for name in LOOKED_AT[:-1]} | {"psnr_seen": again.get("psnr", np.nan)}
 
 
 def mean_figures(each: Sequence[dict[str, Any]]) -> dict[str, Any]:

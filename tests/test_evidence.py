@@ -1,6 +1,7 @@
 """The parts of the evidence: photographs, degradations, formulas of the peers, figures, statistics, resuming."""
 
 import base64
+import dataclasses
 import importlib
 import io
 import itertools
@@ -293,7 +294,16 @@ def test_radius_of_a_search_is_as_its_name_says(name):
     assert losses.make(name, 2)(x, y, 0) == search(x, y, radius)
 
 
-@pytest.mark.parametrize("name", [*losses.PEERS, losses.SLICED, *losses.SEARCHES, losses.TRAP])
+@pytest.mark.parametrize(
+    ("name", "weight"), [("L1 + BlurSim magnitude p=1 0", 1), ("L1 + 3 BlurSim magnitude p=1 0", 3)]
+)
+def test_a_mix_is_the_weighted_sum_of_its_parts(name, weight):
+    x, y = pair()
+    expected = float(losses.l1(x, y) + weight * blursim(x, y, 0, p=1))
+    assert losses.make(name, 2)(x, y, 0) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [*losses.PEERS, losses.SLICED, *losses.SEARCHES, *losses.MIXED, losses.TRAP])
 def test_gradient_of_every_peer_is_finite_also_for_equal_images(name):
     x, y = pair((1, 16, 16))
     gradient = jax.jit(jax.grad(losses.make(name, 2)))
@@ -417,9 +427,37 @@ def test_each_run_is_kept_with_its_session(results):
         assert sessions[record["session"]]["versions"]["jax"] == jax.__version__
         assert np.isfinite(record["figures"]["psnr"])
         assert np.isfinite(record["curve"]["loss"]).all()
-        assert np.shape(record["curve"]["power"]) == (1, len(tasks.BANDS) - 1)
-        assert len(record["curve"]["psnr_seen"]) == len(record["curve"]["steps"]) == 1
     assert {record["reference"] for record in found if "reference" in record} == {"shift2", "fit"}
+
+
+def test_a_curve_has_all_figures_at_its_steps_and_ends_with_those_of_the_run(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 2)
+    monkeypatch.setattr(tasks, "WHOLE", 112)
+    monkeypatch.setitem(tasks.TASKS, "looked at", dataclasses.replace(tasks.TASKS["aligned"], looks=(0.5, 1)))
+    (found,) = training.trainer("looked at", "L1", 4)([(0, 1e-3)], tasks.HELD_OUT)
+    curve = found["curve"]
+    assert curve["steps"] == [2, 4]
+    assert {name: np.shape(curve[name]) for name in training.LOOKED_AT} == {
+        **dict.fromkeys(training.LOOKED_AT, (2,)),
+        "power": (2, len(tasks.BANDS) - 1),
+    }
+    for name in ("psnr", "ssim", "smooth", "textured"):
+        assert curve[name][-1] == pytest.approx(found["figures"][name], rel=1e-3)
+
+
+def test_rates_are_shared_within_a_task_alone():
+    of = training.rate_from
+    assert of("shift2", "L1") == ("shift2", "L1")
+    assert of("shift2-160", "L1") == ("shift2", "L1")
+    assert of("breathing-unet", "L1 + FFT") == ("shift2-unet", "L1")
+    assert of("breathing-unet", "SSIM") == ("shift2-unet", "SSIM")
+    for loss in losses.BEST:
+        assert of("aligned", loss) == ("aligned", loss)
+    for loss, options in losses.GRID.items():
+        task, other = of("aligned", loss)
+        assert task == "aligned"
+        assert all(losses.CALLS[other][name] == options[name] for name in ("spectrum", "p"))
+        assert of(task, other) == (task, other)
 
 
 @pytest.mark.slow
@@ -520,9 +558,10 @@ def test_the_unets_rate_is_chosen_in_short_trainings(monkeypatch):
     )
     options = training.parse([])
     options.side_by_side = 1
-    records = list(training.cell("aligned-unet", "L1", 2, {}, options))
+    records = list(training.cell("aligned-unet", "MSE", 2, {}, options))
     assert [record["steps"] for record in records] == [training.SHORT] * 3 + [2000] * 2
-    assert asked == [("aligned-unet", "L1", record["steps"]) for record in records]
+    assert asked == [("aligned-unet", record["loss"], record["steps"]) for record in records]
+    assert [record["loss"] for record in records] == ["L1"] * 3 + ["MSE"] * 2
 
 
 @pytest.mark.parametrize(
@@ -581,6 +620,16 @@ def test_differences_are_paired_by_seed():
     assert evidence.images_above(cells, "shift2", "L1, best shift", "MSE") == "1 of 4"
 
 
+def test_the_guide_has_differences_from_l1_seed_by_seed():
+    cells = made_up({"L1": [20, 30], "MSE": [19, 29], "SSIM": [21, 31]})
+    found = evidence.guide_table(cells, ["shift2", "aligned"], ["L1", "MSE", "SSIM"]).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in found] == [
+        "25.00 ± 63.53<br>0.800",
+        "-1.00 ± 0.00<br>0.800",
+        "+1.00 ± 0.00<br>0.800",
+    ]
+
+
 def test_grid_has_the_courses_of_alpha_across():
     names = [losses.named("complex", "vector", 1, alpha, 3)[0] for alpha in evidence.ALPHAS]
     cells = made_up({name: [20 + i] * 2 for i, name in enumerate(names[:4])})
@@ -603,7 +652,7 @@ def test_interval_over_photographs_is_of_those_that_all_runs_have():
 def test_curves_stand_beside_what_was_lost_since_the_best(tmp_path):
     curve = {"steps": [10, 20], "psnr": [27.5, 27], "ssim": [0.8, 0.7], "smooth": [30, 30], "textured": [22, 21]}
     curve |= {"power": [[1, 1], [1, 2]], "psnr_seen": [28, 29]}
-    cells = {("aligned-unet", "L1"): {10: {"curve": curve}}}
+    cells = {("aligned-unet", "L1"): {10: {"curve": curve, "figures": {}}}}
     last = evidence.curve_table(cells, "aligned-unet").splitlines()[-1]
     assert last == "| L1 | 27.50<br>0.800 | 27.00<br>0.700 | -0.50 | 0.00 | 0.00 | -1.00 | 1.00 2.00 | 1 |"
     evidence.draw_curves(cells, tmp_path / "curves.png")
@@ -614,6 +663,10 @@ def test_words_of_the_report_are_those_of_the_benchmark():
     assert set(evidence.ABOUT) == set(tasks.TASKS)
     assert tuple(losses.ALPHAS) == evidence.ALPHAS
     assert set(evidence.SHOWN) <= set(losses.NAMES)
+    assert set(evidence.DRAWN_OF) <= set(evidence.SHOWN)
+    for across, of in evidence.GUIDE.values():
+        assert set(across) <= set(tasks.TASKS)
+        assert set(of) <= set(losses.NAMES)
 
 
 @pytest.mark.slow
