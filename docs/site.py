@@ -25,6 +25,7 @@ OUTSIDE = {
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results/ratio.png": "ratio.png",
     **{f"examples/{path.name}": f"examples/{path.name}" for path in (ROOT / "examples").glob("*.py")},
+    "benchmarks/losses.py": "benchmarks/losses.py",
 }
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
 
