@@ -64,7 +64,7 @@ clean:
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
 	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
 	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
-	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[jax,torch,examples]' pytest pytest-xdist scipy
+	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[jax,torch,examples]' flatbuffers pytest pytest-xdist scipy
 	@touch $@
 
 .PRECIOUS: %/bin/pip
