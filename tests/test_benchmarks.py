@@ -78,7 +78,6 @@ def test_peers_stand_beside_our_default_in_eager_pytorch():
 
 
 def test_peers_of_volumes_take_three_axes():
-    pytest.importorskip("monai")
     shape = (2, 12, 13, 14)
     floor, *found = contestants.of_torch(shape, "float32", "cpu", ["eager"], "volume-peers")
     assert floor.forward()[0].shape == (2, 12, 13, 8)
