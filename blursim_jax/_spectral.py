@@ -34,16 +34,19 @@ def spectral_difference(
     if spectrum == "complex":
         difference = rfftn(x - y, axes)
         return difference, Bound(partial(_rounding, shape=shape), difference)
-    X = magnitude(x, axes)
-    Y = magnitude(y, axes) if magnitude_of_y is None else magnitude_of_y
-    return [X - Y], of_difference(*(Bound(partial(_rounding, shape=shape), (of,)) for of in (X, Y)))
+    X, of_x = magnitude(x, axes)
+    if magnitude_of_y is None:
+        Y, of_y = magnitude(y, axes)
+    else:
+        Y, of_y = magnitude_of_y, Bound(partial(_rounding, shape=shape), (magnitude_of_y,))
+    return [X - Y], of_difference(of_x, of_y)
 
 
-def magnitude(x: Array, axes: int) -> Array:
-    """|X|, but at DC, where X is real, X with its sign (SPEC 3.3)."""
+def magnitude(x: Array, axes: int) -> tuple[Array, Bound]:
+    """|X|, but at DC, where X is real, X with its sign (SPEC 3.3); and the bound of its rounding error."""
     X = rfftn(x, axes)
     bound = Bound(partial(_rounding, shape=x.shape[-axes:]), X)
-    return length(X, bound, signed=_is_dc(X[0], axes))
+    return length(X, bound, signed=_is_dc(X[0], axes)), bound
 
 
 def spectrum_map(x: Array, y: Array, axes: int, spectrum: str) -> Array:

@@ -308,7 +308,7 @@ def _prepare(y: Tensor, options: _Options) -> Target:
     _, y, _, _ = _compared(y, y, None, axes)
     return Target(
         _as_given(y, axes),
-        _as_given(magnitude(y, len(axes)), axes) if spectrum == "magnitude" else None,
+        _as_given(magnitude(y, len(axes))[0], axes) if spectrum == "magnitude" else None,
         _as_given(packed(y, len(axes), size), axes) if edges == "magnitude" else None,
         (axes, spectrum, edges, size, tuple(y.shape[-len(axes) :])),
     )

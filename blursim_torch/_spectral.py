@@ -34,16 +34,19 @@ def spectral_difference(
     if spectrum == "complex":
         difference = rfftn(x - y, axes)
         return difference, Bound(partial(_rounding, shape=shape), difference)
-    X = magnitude(x, axes)
-    Y = magnitude(y, axes) if magnitude_of_y is None else magnitude_of_y
-    return [X - Y], of_difference(*(Bound(partial(_rounding, shape=shape), (of,)) for of in (X, Y)))
+    X, of_x = magnitude(x, axes)
+    if magnitude_of_y is None:
+        Y, of_y = magnitude(y, axes)
+    else:
+        Y, of_y = magnitude_of_y, Bound(partial(_rounding, shape=shape), (magnitude_of_y,))
+    return [X - Y], of_difference(of_x, of_y)
 
 
-def magnitude(x: Tensor, axes: int) -> Tensor:
-    """|X|, but at DC, where X is real, X with its sign (SPEC 3.3)."""
+def magnitude(x: Tensor, axes: int) -> tuple[Tensor, Bound]:
+    """|X|, but at DC, where X is real, X with its sign (SPEC 3.3); and the bound of its rounding error."""
     X = rfftn(x, axes)
     bound = Bound(partial(_rounding, shape=x.shape[-axes:]), X)
-    return length(X, bound, signed=(..., *(0 for _ in range(axes))))
+    return length(X, bound, signed=(..., *(0 for _ in range(axes)))), bound
 
 
 def spectrum_map(x: Tensor, y: Tensor, axes: int, spectrum: str) -> Tensor:
