@@ -152,8 +152,8 @@ def plan() -> Iterator[tuple[str, str, int]]:
     yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
     yield from all_of([*moved, *still], main, 3)
     yield from all_of([*moved, *still], losses.BEST, 3)
-    yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside], 5)
     yield from all_of(["shift2", *still], list(losses.GRID), 1)
+    yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside], 5)
     yield from all_of(small, [*rivals, *losses.MAIN], 5)
     yield from all_of(["scratch"], [losses.TRAP], 5)
 
