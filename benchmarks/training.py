@@ -99,7 +99,7 @@ def plan() -> Iterator[tuple[str, str, int]]:
     former = f"{evidence.BLURSIM} 0.1"
     main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
     complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
-    with_complex, beside, *ways = losses.MIXED
+    with_complex, beside, squares, *ways = losses.MIXED
     of_unet = {
         "shift2-unet": [*few, beside, magnitudes[-1]],
         "aligned-unet": ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes],
@@ -147,6 +147,9 @@ def plan() -> Iterator[tuple[str, str, int]]:
         yield from all_of([name], of_unet[name], 3)
     yield from all_of(["shift2-unet"], ways, 1)
     yield from all_of(["breathing-unet"], ["L1 + FFT", "SSIM", magnitudes[-1]], 1)
+    yield from all_of(["shift2-unet"], [former, squares], 3)
+    yield from all_of(["breathing-unet"], [former, squares], 1)
+    yield from all_of([*moved, "shift2-160", "breathing-160"], [squares], 1)
     yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
     yield from all_of([*moved, "aligned"], rivals, 1)
     yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
@@ -161,12 +164,11 @@ def plan() -> Iterator[tuple[str, str, int]]:
 def rate_from(name: str, loss: str) -> tuple[str, str]:
     """The task and the loss whose trials choose the rate: mostly its own.
 
-    Larger patches take that of the small ones; the U-Net that of L1 on the same task or, where it breathes, on shift2,
-    but for SSIM; and what only the grid of BlurSim's options shows that of one of its cells with the same task,
-    spectrum and p.
+    Larger patches take that of the small ones; the U-Net that of L1 on the same task or, where it breathes, on shift2;
+    and what only the grid of BlurSim's options shows that of one of its cells with the same task, spectrum and p.
     """
     if name.endswith("-unet"):
-        return name.replace("breathing", "shift2"), "SSIM" if loss == "SSIM" else "L1"
+        return name.replace("breathing", "shift2"), "L1"
     if loss in losses.GRID and loss not in losses.MAIN:
         loss = losses.LIKE[losses.GRID[loss]["spectrum"], losses.GRID[loss]["p"]]
     return name.removesuffix("-160"), loss
