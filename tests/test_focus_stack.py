@@ -13,6 +13,7 @@ from scipy import ndimage
 
 SCALE = 1.008  # from frame to frame
 SHIFT = (1.5, -2)
+REGISTERED = next(iter(focus_stack.REGISTERED))
 
 
 def seen(image, frame):
@@ -77,15 +78,15 @@ def test_a_finished_loss_is_kept_and_not_repeated(frames, tmp_path, monkeypatch)
     monkeypatch.setattr(tasks, "UNet", tasks.Network)
     monkeypatch.setattr(focus_stack, "RATES", (1e-3,))
     trained = []
-    trainer = {"L1": focus_stack.trainer, focus_stack.REGISTERED: lambda *_: lambda seed, rate, inputs: inputs}
+    trainer = {"L1": focus_stack.trainer, REGISTERED: lambda *_: lambda seed, rate, inputs: inputs}
     monkeypatch.setattr(focus_stack, "trainer", lambda name, *rest: trained.append(name) or trainer[name](name, *rest))
     path = tmp_path / "results.json"
     words = [str(tmp_path), "--frames=*.png", "--steps=2", f"--output={path}", "--losses", "L1"]
-    for more in ([], [focus_stack.REGISTERED]):
+    for more in ([], [REGISTERED]):
         monkeypatch.setattr("sys.argv", ["focus_stack.py", *words, *more])
         focus_stack.main()
-    assert trained == ["L1", focus_stack.REGISTERED]
+    assert trained == ["L1", REGISTERED]
     results = json.loads(path.read_text())
-    assert [row["loss"] for row in results["rows"]] == [focus_stack.UNTOUCHED, "L1", focus_stack.REGISTERED]
+    assert [row["loss"] for row in results["rows"]] == [focus_stack.UNTOUCHED, "L1", REGISTERED]
     assert results["tiles"] > 0
     assert "| L1, registered first |" in evidence.stack_table(results)
