@@ -97,7 +97,6 @@ def plan() -> Iterator[tuple[str, str, int]]:
     rivals = [*losses.PEERS, losses.SLICED, *losses.SEARCHES]
     few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
     former = f"{evidence.BLURSIM} 0.1"
-    windows = "FFT of windows"
     main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
     complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
     with_complex, beside, squares, *ways = losses.MIXED
@@ -151,13 +150,13 @@ def plan() -> Iterator[tuple[str, str, int]]:
     yield from all_of(["shift2-unet"], [former, squares], 3)
     yield from all_of(["breathing-unet"], [former, squares], 1)
     yield from all_of([*moved, "shift2-160", "breathing-160"], [squares], 1)
-    yield from all_of(["shift2-unet"], [windows], 3)
-    yield from all_of(["breathing-unet", "shift2-160", "breathing-160"], [windows], 1)
+    yield from all_of(["shift2-unet"], [evidence.WINDOWS], 3)
+    yield from all_of(["breathing-unet", "shift2-160", "breathing-160"], [evidence.WINDOWS], 1)
     yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
     yield from all_of([*moved, "aligned"], rivals, 1)
     yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
     yield from all_of([*moved, *still], main, 3)
-    yield from all_of(moved, [squares, windows], 3)
+    yield from all_of(moved, [squares, evidence.WINDOWS], 3)
     yield from all_of([*moved, *still], losses.BEST, 3)
     yield from all_of(["shift2", *still], list(losses.GRID), 1)
     yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside, squares], 5)
