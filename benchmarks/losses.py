@@ -263,7 +263,7 @@ MAIN = [
     "BlurSim magnitude/magnitude p=2 k=5 gain 0.1",
     *BEST,
 ]
-# Sums of a loss of pixels and weight * BlurSim, which is of the size of L1.
+# Sums of a loss of pixels and weight * another, which is of the size of L1.
 MIXED = {
     f"{pixels} + {weight:.2g} {of}".replace(" 1 ", " "): (pixels, weight, of)
     for pixels, weight, of in (
@@ -273,6 +273,7 @@ MIXED = {
         (SHIFTED, 1, "BlurSim magnitude p=1 0"),
         ("L1", 3, "BlurSim magnitude p=1 0"),
         ("L1", 1, "BlurSim magnitude/magnitude p=1 k=3 gain 0.3"),
+        ("L1", 1, "FFT of windows"),
     )
 }
 TRAP = "plain |DC|"

@@ -99,7 +99,7 @@ def plan() -> Iterator[tuple[str, str, int]]:
     former = f"{evidence.BLURSIM} 0.1"
     main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
     complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
-    with_complex, beside, squares, *ways = losses.MIXED
+    with_complex, beside, squares, *ways, beside_windows = losses.MIXED
     of_unet = {
         "shift2-unet": [*few, beside, magnitudes[-1]],
         "aligned-unet": ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes],
@@ -152,6 +152,8 @@ def plan() -> Iterator[tuple[str, str, int]]:
     yield from all_of([*moved, "shift2-160", "breathing-160"], [squares], 1)
     yield from all_of(["shift2-unet"], [evidence.WINDOWS], 3)
     yield from all_of(["breathing-unet", "shift2-160", "breathing-160"], [evidence.WINDOWS], 1)
+    yield from all_of(["shift2-unet"], [beside_windows], 3)
+    yield from all_of([*moved, "breathing-unet"], [beside_windows], 1)
     yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
     yield from all_of([*moved, "aligned"], rivals, 1)
     yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
