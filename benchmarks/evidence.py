@@ -31,7 +31,8 @@ WINDOWS = "FFT of windows"
 SHOWN = ["MSE", "L1", "SSIM", "MS-SSIM + L1", "L1 + FFT", "L1, best shift", "L1, best shift of tiles"]
 SHOWN += [WINDOWS, PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST, *list(losses.MIXED)[:3]]
 DRAWN = ("aligned", "shift2", "breathing")
-DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", losses.BEST[0], losses.BEST[3], *list(losses.MIXED)[:2]]
+DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", *losses.BEST[::3], list(losses.MIXED)[1]]
+CURVES = [*DRAWN_OF[:4], WINDOWS, f"{BLURSIM} 0.1", *DRAWN_OF[4:6], *list(losses.MIXED)[1:3]]  # a colour for each
 # Of the guide: tasks across, losses down.
 GUIDE = {
     "moved": (
@@ -393,14 +394,13 @@ def draw_curves(cells: Cells, path: Path) -> None:
         return
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, len(across), squeeze=False, sharex=True)
-    of_unet = list(dict.fromkeys(loss for (task, loss), by_seed in cells.items() if task in across and by_seed))
     for column, task in zip(panels.T, across, strict=True):
-        for i, loss in enumerate(of_unet):
+        for i, loss in enumerate(CURVES):
             curves = [record["curve"] for record in cells.get((task, loss), {}).values()]
             for panel, name in zip(column, ("psnr", "ssim"), strict=True) if curves else ():
                 curve = np.mean([np.array(c[name], float) for c in curves], axis=0)
                 line = "o-" if "BlurSim" in loss else "s:"
-                panel.plot(curves[0]["steps"], curve, line, markersize=3, color=f"C{i % 10}", label=loss)
+                panel.plot(curves[0]["steps"], curve, line, markersize=3, color=f"C{i}", label=loss)
         column[0].set_title(ABOUT[task], fontsize=8)
         column[0].set_xscale("log")
         column[1].set_xlabel("step")
