@@ -40,7 +40,7 @@ GUIDE = {
         [*SHOWN[1:3], *SHOWN[4:7], WINDOWS, f"{BLURSIM} 0.1", *losses.BEST[2:], *list(losses.MIXED)[1:3]],
     ),
     "still": (
-        ("aligned", "render", "aligned-unet"),
+        ("aligned", "render", "aligned-unet", "render-unet"),
         ["L1", "MSE", "SSIM", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
     ),
 }
@@ -62,6 +62,7 @@ ABOUT = {
     "aligned-unet": "the U-Net, aligned pairs",
     "shift2-unet": "the U-Net, targets shifted by up to 2 px",
     "breathing-unet": "the U-Net, targets as with breathing",
+    "render-unet": "the U-Net, blurring the background",
 }
 SUMMARY = ("aligned", "shift1", "shift2", "shift4", "breathing", "parallax", "render", "scratch", "fit")
 CURVE_HEAD = ["lost since its best", "seen", "smooth", "textured", "power by band", "seeds"]

@@ -265,7 +265,8 @@ class Render(Learned):
 
     planes: int = 3
 
-    def pair(self, rng: np.random.Generator, place: tuple[str, int, int], size: int = PATCH) -> Any:
+    def pair(self, rng: np.random.Generator, place: tuple[str, int, int], size: int | None = None) -> Any:
+        size = size or self.patch
         sharp, mask, sigma = crop(place, size), soft_mask(rng, size), rng.uniform(0.5, 2)
         target = mask * sharp + (1 - mask) * crop(place, size, sigma)
         return np.stack([sharp, mask, np.full_like(mask, sigma / 2)], axis=-1), target
@@ -346,6 +347,7 @@ TASKS: dict[str, Any] = {
     "aligned-unet": Deblur(**LONG),
     "shift2-unet": Deblur(shift=2, radius=2, **LONG),
     "breathing-unet": Deblur(**BREATHING, **LONG),
+    "render-unet": Render(**LONG),
 }
 
 BANDS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
