@@ -159,6 +159,7 @@ def plan() -> Iterator[tuple[str, str, int]]:
     yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
     yield from all_of([*moved, *still], main, 3)
     yield from all_of(["render-unet"], ["L1", "L1 + FFT", *complexes, "MSE"], 1)
+    yield from all_of(["render-unet"], ["L1", "L1 + FFT", complexes[0]], 3)
     yield from all_of(["shift4", "shift1", "aligned"], [squares], 1)
     yield from all_of(["parallax-160"], [squares, evidence.WINDOWS], 1)
     yield from all_of(["shift2-unet"], [losses.TILES], 1)
