@@ -26,6 +26,7 @@ OUTSIDE = {
     "benchmarks/results/ratio.png": "ratio.png",
     **{f"examples/{path.name}": f"examples/{path.name}" for path in (ROOT / "examples").glob("*.py")},
     "benchmarks/losses.py": "benchmarks/losses.py",
+    "benchmarks/focus_stack.py": "benchmarks/focus_stack.py",
 }
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
 
