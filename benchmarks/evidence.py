@@ -324,11 +324,11 @@ def heading(found: list[dict[str, Any]]) -> str:
 
 
 def by_start(cells: Cells) -> str:
-    """PSNR of "fit", start by start, for the losses of SHOWN."""
+    """PSNR of "fit", start by start, for the losses of SHOWN, and the best of all."""
     starts = ("measurement", "noise", "grey", "another photograph")
     rows = [["loss", *(f"from {start}" for start in starts)]]
     for task, loss in cells:
-        if task == "fit" and loss in SHOWN:
+        if task == "fit" and loss in [*SHOWN, "focal frequency"]:
             each = [record["each"]["psnr"] for record in cells[task, loss].values()]
             each = np.array(each, float).reshape(len(each), len(starts), -1).mean(axis=-1)
             rows.append([loss, *(plus_minus(interval(column), 2) for column in each.T)])
