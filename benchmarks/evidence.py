@@ -26,22 +26,21 @@ DOCS = ROOT / "docs"
 BLURSIM = "BlurSim magnitude/magnitude p=2 k=5 area"
 PUBLISHED = "BlurSim complex/magnitude p=2 k=5 area 0.9->0.1"
 ALPHAS = ("0", "0.1", "0.3", "0.5", "0.9", "0.9->0.1", "0.1->0.9")
-WINDOWS = "FFT of windows"
 # Those of the summary and of the pictures; the tables of benchmarks/README.md have all.
 SHOWN = ["MSE", "L1", "SSIM", "MS-SSIM + L1", "L1 + FFT", "L1, best shift", "L1, best shift of tiles"]
-SHOWN += [WINDOWS, PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST, *list(losses.MIXED)[:3]]
+SHOWN += [losses.WINDOWS, PUBLISHED, f"{BLURSIM} 0.9->0.1", f"{BLURSIM} 0.1", *losses.BEST, *losses.BESIDE_L1]
 DRAWN = ("aligned", "shift2", "breathing")
-DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", *losses.BEST[::3], list(losses.MIXED)[1]]
-CURVES = [*DRAWN_OF[:4], WINDOWS, f"{BLURSIM} 0.1", *DRAWN_OF[4:6], *list(losses.MIXED)[1:3]]  # a colour for each
+DRAWN_OF = ["L1", "SSIM", "L1 + FFT", "L1, best shift", *losses.BEST[::3], losses.BESIDE_L1[1]]
+CURVES = [*DRAWN_OF, losses.WINDOWS, f"{BLURSIM} 0.1", losses.BESIDE_L1[2]]  # a colour for each
 # Of the guide: tasks across, losses down.
 GUIDE = {
     "moved": (
         ("shift2", "breathing", "parallax", "shift2-160", "shift2-unet", "breathing-unet"),
-        [*SHOWN[1:3], *SHOWN[4:7], WINDOWS, f"{BLURSIM} 0.1", *losses.BEST[2:], *list(losses.MIXED)[1:3]],
+        [*SHOWN[1:3], *SHOWN[4:8], f"{BLURSIM} 0.1", *losses.BEST[2:], *losses.BESIDE_L1[1:]],
     ),
     "still": (
         ("aligned", "render", "aligned-unet", "render-unet"),
-        ["L1", "MSE", "SSIM", "L1 + FFT", PUBLISHED, *losses.BEST[:3], next(iter(losses.MIXED))],
+        ["L1", "MSE", "SSIM", "L1 + FFT", PUBLISHED, *losses.BEST[:3], losses.BESIDE_L1[0]],
     ),
 }
 ABOUT = {
@@ -81,7 +80,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def runs(path: Path) -> Cells:
-    """(task, loss) -> seed -> run, in the order of losses.NAMES, without those that chose the learning rate."""
+    """(task, loss) -> seed -> run, in the order of losses.NAMES, without those that chose the learning rate.
+
+    Of a seed that was run again, with another rate or on more photographs, the later run.
+    """
     cells: Cells = {}
     for record in lines(path):
         if "task" in record and not record["choosing"]:

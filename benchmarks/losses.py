@@ -189,6 +189,7 @@ ALPHAS = {
     "0.9->0.1": optax.linear_schedule(0.9, 0.1, transition_steps=1),
     "0.1->0.9": optax.linear_schedule(0.1, 0.9, transition_steps=1),
 }
+WINDOWS = "FFT of windows"
 PEERS = {
     "MSE": mse,
     "L1": l1,
@@ -197,7 +198,7 @@ PEERS = {
     "MS-SSIM + L1": ms_ssim_l1,
     "L1 + FFT": l1_fft,
     "focal frequency": focal_frequency,
-    "FFT of windows": window_fft,
+    WINDOWS: window_fft,
     "contextual": contextual,
 }
 SLICED = "sliced Wasserstein"
@@ -273,9 +274,10 @@ MIXED = {
         (SHIFTED, 1, "BlurSim magnitude p=1 0"),
         ("L1", 3, "BlurSim magnitude p=1 0"),
         ("L1", 1, "BlurSim magnitude/magnitude p=1 k=3 gain 0.3"),
-        ("L1", 1, "FFT of windows"),
+        ("L1", 1, WINDOWS),
     )
 }
+BESIDE_L1 = list(MIXED)[:3]  # complex spectra, magnitudes with p = 1 and with p = 2
 TRAP = "plain |DC|"
 NAMES = [*PEERS, SLICED, *SEARCHES, *CALLS, *MIXED, TRAP]
 

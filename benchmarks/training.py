@@ -94,79 +94,38 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def plan() -> Iterator[tuple[str, str, int]]:
     """(task, loss, seeds), what tells most first; a cell that comes again asks for more seeds."""
-    rivals = [*losses.PEERS, losses.SLICED, *losses.SEARCHES]
-    few = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED]
-    former = f"{evidence.BLURSIM} 0.1"
+    few, former = ["L1", "L1 + FFT", "SSIM", losses.SHIFTED], f"{evidence.BLURSIM} 0.1"
     main = [*few, losses.TILES, "MS-SSIM + L1", former, "MSE"]
     complexes, magnitudes = losses.BEST[:2], losses.BEST[2:]
     with_complex, beside, squares, *ways, beside_windows = losses.MIXED
-    of_unet = {
-        "shift2-unet": [*few, beside, magnitudes[-1]],
-        "aligned-unet": ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes],
-    }
-    moved, still = ["shift2", "breathing", "parallax"], ["aligned", "render"]
+    rivals = [*losses.PEERS, losses.SLICED, *losses.SEARCHES, beside_windows]
+    moved, still, grids = ["shift2", "breathing", "parallax"], ["aligned", "render"], ["shift2", "aligned", "render"]
     small = [name for name in tasks.TASKS if tasks.TASKS[name].steps == tasks.Learned.steps and "160" not in name]
-    # The spectrum that suits a task is known from the older grid of p = 2.
-    grid = [loss for loss in losses.GRID if "p=1" in loss]
+    large = ["shift2-160", "breathing-160", "parallax-160"]
 
     def all_of(names: Sequence[str], of: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
         return ((name, loss, seeds) for name in names for loss in of)
 
-    yield from all_of(still, complexes, 1)
-    yield from all_of(moved, magnitudes, 1)
-    yield from all_of(["shift2"], [loss for loss in grid if " magnitude/magnitude" in loss], 1)
-    yield from all_of(still, [loss for loss in grid if " complex/magnitude" in loss or " complex p" in loss], 1)
-    yield from all_of(moved[1:], few, 1)
-    yield from all_of(moved, [beside], 1)
-    yield from all_of(still, [with_complex], 1)
-    yield from all_of(moved, [*magnitudes, beside], 2)
-    yield from all_of(still, [*complexes, with_complex], 2)
-    yield from all_of(["aligned-unet"], ["L1", "L1 + FFT", complexes[0], with_complex], 1)
-    yield from all_of(moved[1:], [*few, losses.TILES], 2)
-    yield from all_of(["shift2"], [loss for loss in grid if " magnitude" in loss], 1)
-    yield from all_of(["aligned"], [loss for loss in grid if " complex" in loss], 1)
-    yield from all_of(moved, [*magnitudes, beside, "L1", losses.SHIFTED], 3)
-    yield from all_of(still, [*complexes, with_complex], 3)
-    yield from all_of(["shift2"], ["BlurSim complex p=1 0", complexes[0]], 1)
-    yield from all_of(still, magnitudes[1:2], 1)
-    yield from all_of(["shift2-unet"], ["L1", losses.SHIFTED, beside], 2)
-    yield from all_of(["shift2"], rivals[7:10], 1)
-    yield from all_of(["breathing-unet"], ["L1", losses.SHIFTED, beside], 1)
-    yield from all_of(moved[1:], [*few, losses.TILES], 3)
-    yield from all_of(["shift2-unet"], [*few, *magnitudes, former, *ways[:1], *losses.MORE_EDGES], 1)
-    yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 1)
-    yield from all_of(["aligned-unet"], ["L1 + FFT", complexes[0], with_complex], 2)
-    yield from all_of(["shift2-160", "breathing-160"], ["L1", losses.SHIFTED, former, magnitudes[1], beside], 1)
+    for seeds in (1, 3):  # what the guide speaks of
+        yield from all_of(moved, [*main, *magnitudes, beside, squares, losses.WINDOWS], seeds)
+        yield from all_of(still, [*main, *losses.BEST, with_complex], seeds)
+        yield from all_of(["shift1", "shift4"], [squares, magnitudes[1]], seeds)
+        yield from all_of(large, ["L1", losses.SHIFTED, magnitudes[1], squares], seeds)
+        yield from all_of(["shift2-unet"], [*few, former, magnitudes[-1], beside, squares, losses.WINDOWS], seeds)
+        yield from all_of(["shift2-unet"], [beside_windows], seeds)
+        yield from all_of(["aligned-unet"], ["L1", "L1 + FFT", "SSIM", "MS-SSIM + L1", *complexes], seeds)
+        yield from all_of(["render-unet"], ["L1", "L1 + FFT", complexes[0]], seeds)
+    yield from all_of(["breathing-unet"], [*few, former, magnitudes[-1], beside, squares, losses.WINDOWS], 1)
+    yield from all_of(["breathing-unet"], [beside_windows], 1)
+    yield from all_of(["shift2-unet"], [*magnitudes, *losses.MORE_EDGES, *ways, losses.TILES], 1)
+    yield from all_of(["aligned-unet"], [evidence.PUBLISHED, with_complex], 2)
+    yield from all_of(["render-unet"], [complexes[1], "MSE"], 1)
+    yield from all_of(large, [former, beside, losses.WINDOWS], 1)
+    yield from all_of(["parallax-160"], [losses.TILES, *magnitudes], 1)
     yield from all_of(["aligned-160"], ["L1", "L1 + FFT", complexes[0], with_complex], 1)
-    yield from all_of(moved[1:], main, 1)
-    yield from all_of(["aligned-unet"], ["SSIM", complexes[1], evidence.PUBLISHED, "MS-SSIM + L1"], 1)
-    yield from all_of(["shift2", *still], grid, 1)
-    yield from all_of(["shift2", "breathing"], rivals[-7:], 1)
-    yield from all_of(["shift2", *still], main, 1)
-    for name in of_unet:
-        yield from all_of([name], of_unet[name], 3)
-    yield from all_of(["shift2-unet"], ways, 1)
-    yield from all_of(["breathing-unet"], ["L1 + FFT", "SSIM", magnitudes[-1]], 1)
-    yield from all_of(["shift2-unet"], [former, squares], 3)
-    yield from all_of(["breathing-unet"], [former, squares], 1)
-    yield from all_of([*moved, "shift2-160", "breathing-160"], [squares], 1)
-    yield from all_of(["shift2-unet"], [evidence.WINDOWS], 3)
-    yield from all_of(["breathing-unet", "shift2-160", "breathing-160"], [evidence.WINDOWS], 1)
-    yield from all_of(["shift2-unet"], [beside_windows], 3)
-    yield from all_of([*moved, "breathing-unet"], [beside_windows], 1)
-    yield from all_of(["shift2", *still], [losses.TILES, "MS-SSIM + L1"], 3)
-    yield from all_of([*moved, "aligned"], rivals, 1)
-    yield from all_of(["parallax-160"], ["L1", losses.SHIFTED, losses.TILES, former, *magnitudes], 1)
-    yield from all_of([*moved, *still], main, 3)
-    yield from all_of(["render-unet"], ["L1", "L1 + FFT", *complexes, "MSE"], 1)
-    yield from all_of(["render-unet"], ["L1", "L1 + FFT", complexes[0]], 3)
-    yield from all_of(["shift4", "shift1", "aligned"], [squares], 1)
-    yield from all_of(["parallax-160"], [squares, evidence.WINDOWS], 1)
-    yield from all_of(["shift2-unet"], [losses.TILES], 1)
-    yield from all_of(["shift4"], [evidence.WINDOWS, beside], 1)
-    yield from all_of(moved, [squares, evidence.WINDOWS], 3)
-    yield from all_of([*moved, *still], losses.BEST, 3)
-    yield from all_of(["shift2", *still], list(losses.GRID), 1)
+    yield from all_of(["shift4"], [losses.WINDOWS, beside], 1)
+    yield from all_of(grids, list(losses.GRID), 1)
+    yield from all_of([*moved, "aligned"], [*rivals, squares], 1)
     yield from all_of([*moved, *still], [*main, *losses.BEST, with_complex, beside, squares], 5)
     yield from all_of(small, [*rivals, *losses.MAIN], 5)
     yield from all_of(["scratch"], [losses.TRAP], 5)

@@ -609,6 +609,13 @@ def made_up(psnrs, task="shift2"):
     }
 
 
+def test_of_a_seed_that_was_run_again_the_later_run_counts(tmp_path):
+    of = [{"task": "shift2", "loss": "SSIM", "seed": 10, "rate": r, "choosing": c} for r, c in ((3, 0), (1, 0), (5, 1))]
+    path = tmp_path / "training.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in of))
+    assert evidence.runs(path) == {("shift2", "SSIM"): {10: of[1]}}
+
+
 def test_differences_are_paired_by_seed():
     cells = made_up(
         {"L1": [20, 30, 25], "MSE": [19, 29, 24], "L1, best shift": [40, 40], f"{evidence.BLURSIM} 0.1": [41, 41]}
@@ -664,6 +671,8 @@ def test_words_of_the_report_are_those_of_the_benchmark():
     assert tuple(losses.ALPHAS) == evidence.ALPHAS
     assert set(evidence.SHOWN) <= set(losses.NAMES)
     assert set(evidence.DRAWN_OF) <= set(evidence.SHOWN)
+    assert set(evidence.CURVES) <= set(losses.NAMES)
+    assert len(evidence.CURVES) <= 10, "Matplotlib's colours come again"
     for across, of in evidence.GUIDE.values():
         assert set(across) <= set(tasks.TASKS)
         assert set(of) <= set(losses.NAMES)
