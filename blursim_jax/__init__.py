@@ -5,10 +5,19 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("blursim_jax needs JAX: pip install 'blursim[jax]'") from error
 
-from blursim_jax._blursim import Maps as Maps
-from blursim_jax._blursim import Target as Target
-from blursim_jax._blursim import Terms as Terms
-from blursim_jax._blursim import blursim as blursim
-from blursim_jax._blursim import blursim_terms as blursim_terms
-from blursim_jax._blursim import difference_maps as difference_maps
-from blursim_jax._blursim import prepare as prepare
+from blursim_jax._blursim import Maps, Terms, blursim, blursim_terms, difference_maps
+from blursim_jax._checks import Edges, Normalization, Order, Reduction, Spectrum
+
+__version__ = "0.1.0"
+__all__ = [
+    "Edges",
+    "Maps",
+    "Normalization",
+    "Order",
+    "Reduction",
+    "Spectrum",
+    "Terms",
+    "blursim",
+    "blursim_terms",
+    "difference_maps",
+]

@@ -5,13 +5,24 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("blursim_torch needs PyTorch: pip install 'blursim[torch]'") from error
 
-from blursim_torch._blursim import Maps as Maps
-from blursim_torch._blursim import Target as Target
-from blursim_torch._blursim import Terms as Terms
-from blursim_torch._blursim import blursim as blursim
-from blursim_torch._blursim import blursim_terms as blursim_terms
-from blursim_torch._blursim import difference_maps as difference_maps
-from blursim_torch._blursim import prepare as prepare
-from blursim_torch._module import BlurSim as BlurSim
-from blursim_torch._schedules import cosine_decay_schedule as cosine_decay_schedule
-from blursim_torch._schedules import linear_schedule as linear_schedule
+from blursim_torch._blursim import Maps, Terms, blursim, blursim_terms, difference_maps
+from blursim_torch._checks import Edges, Normalization, Order, Reduction, Spectrum
+from blursim_torch._module import BlurSim
+from blursim_torch._schedules import cosine_decay_schedule, linear_schedule
+
+__version__ = "0.1.0"
+__all__ = [
+    "BlurSim",
+    "Edges",
+    "Maps",
+    "Normalization",
+    "Order",
+    "Reduction",
+    "Spectrum",
+    "Terms",
+    "blursim",
+    "blursim_terms",
+    "cosine_decay_schedule",
+    "difference_maps",
+    "linear_schedule",
+]

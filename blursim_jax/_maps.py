@@ -1,0 +1,145 @@
+"""The linear maps A that images are compared through, each with its transpose (SPEC 3, 4).
+
+An image has n spatial axes, the last ones. A x has N entries, complex numbers or vectors, given by their components.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+
+@dataclass(frozen=True)
+class Identity:
+    """x itself; by Parseval's theorem as good as the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+
+    shape: tuple[int, ...]  # of an image, n lengths
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.shape), 0))
+
+    @property
+    def entries(self) -> int:
+        return math.prod(self.shape)
+
+    def __call__(self, x: Array) -> list[Array]:
+        return [x]
+
+    def transposed(self, components: list[Array]) -> Array:
+        return components[0]
+
+    def total(self, values: Array) -> Array:
+        """Sum over the N entries of each image."""
+        return jnp.sum(values, self.axes)
+
+    def signed(self, lengths: Array, first: Array) -> Array:
+        """The lengths, but where an entry keeps its sign its first component, the only one."""
+        return lengths
+
+
+@dataclass(frozen=True)
+class Fourier(Identity):
+    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+
+    def __call__(self, x: Array) -> list[Array]:
+        X = jnp.fft.rfftn(x, axes=self.axes, norm="ortho")
+        return [X.real, X.imag]
+
+    def transposed(self, components: list[Array]) -> Array:
+        # The inverse adds the mirror image, as total does.
+        return jnp.fft.irfftn(lax.complex(*components), self.shape, self.axes, norm="ortho")
+
+    def total(self, values: Array) -> Array:
+        columns = jnp.sum(values, self.axes[:-1])
+        q = lax.broadcasted_iota(jnp.int32, columns.shape, columns.ndim - 1)
+        own_mirror_image = (q == 0) | (2 * q == self.shape[-1])
+        return jnp.sum(jnp.where(own_mirror_image, columns, 2 * columns), -1)
+
+    def signed(self, lengths: Array, first: Array) -> Array:
+        dc = sum(lax.broadcasted_iota(jnp.int32, lengths.shape, lengths.ndim + axis) for axis in self.axes) == 0
+        return jnp.where(dc, first, lengths)  # SPEC 3.3
+
+    def whole(self, half: Array) -> Array:
+        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        mirror = jnp.flip(half[..., 1 : (self.shape[-1] + 1) // 2], self.axes)
+        mirror = jnp.roll(mirror, (1,) * (len(self.shape) - 1), self.axes[:-1])
+        return jnp.concatenate([half, mirror], -1)
+
+
+@dataclass(frozen=True)
+class Sobel(Identity):
+    """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
+
+    The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
+    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
+    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums.
+    """
+
+    size: int
+
+    @property
+    def gain(self) -> float:
+        """The sums' response to a slope of one intensity per pixel (SPEC 5.2)."""
+        return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
+
+    def __call__(self, x: Array) -> list[Array]:
+        corners = self._smooth(x, "reflect") / self.gain
+        return [self._across(corners, own) for own in self.axes]
+
+    def transposed(self, components: list[Array]) -> Array:
+        """By symmetry: seen through its reflection an image has no border, and there smoothing is its own transpose.
+
+        What is left to do is on the border, whose pixels are their own mirror images: they count twice among the
+        components, but not at all along the component's own axis, where it changes sign, and once as pixels.
+        """
+        first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
+        corners = sum(others, first)
+        return self._smooth(corners, "symmetric") / (self.gain * self._border(corners.dtype))
+
+    def _smooth(self, x: Array, mirror: Literal["reflect", "symmetric"]) -> Array:
+        """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
+        for axis in self.axes:
+            x = _mirrored(x, axis, self.size // 2, mirror)
+            for _ in range(self.size - 2):
+                before, after = _neighbours(x, axis)
+                x = before + after
+        return x
+
+    def _across(self, x: Array, own: int) -> Array:
+        for axis in self.axes:
+            before, after = _neighbours(x, axis)
+            x = after - before if axis == own else before + after
+        return x
+
+    def _across_transposed(self, x: Array, own: int) -> Array:
+        x = x * self._border(x.dtype, own)
+        for axis in self.axes:
+            before, after = _neighbours(x, axis)
+            x = before - after if axis == own else before + after
+        return x
+
+    def _border(self, dtype: jnp.dtype, own: int | None = None) -> Array:
+        """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
+        weight = jnp.ones((), dtype)
+        for axis, length in zip(self.axes, self.shape, strict=True):
+            i = jnp.arange(length)
+            ends = jnp.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).astype(dtype)
+            weight = weight * jnp.expand_dims(ends, range(1, -axis))
+        return weight
+
+
+def _mirrored(x: Array, axis: int, width: int, mirror: Literal["reflect", "symmetric"]) -> Array:
+    """x with its mirror image beyond both ends of an axis, with or without ("reflect") the pixel at the end."""
+    if axis < -1:  # by index: XLA makes one loop of it and the sums
+        return jnp.take(x, np.pad(np.arange(x.shape[axis]), width, mirror), axis, mode="clip")
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(width, width)], mirror)
+
+
+def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
+    """Of each two neighbours along an axis the first, and the second."""
+    length = x.shape[axis]
+    return lax.slice_in_dim(x, 0, length - 1, axis=axis), lax.slice_in_dim(x, 1, length, axis=axis)

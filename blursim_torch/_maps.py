@@ -1,0 +1,149 @@
+"""The linear maps A that images are compared through, each with its transpose (SPEC 3, 4).
+
+An image has n spatial axes, the last ones. A x has N entries, complex numbers or vectors, given by their components.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Identity:
+    """x itself; by Parseval's theorem as good as the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+
+    shape: tuple[int, ...]  # of an image, n lengths
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.shape), 0))
+
+    @property
+    def entries(self) -> int:
+        return math.prod(self.shape)
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+    def transposed(self, components: list[Tensor]) -> Tensor:
+        return components[0]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the N entries of each image."""
+        return values.sum(self.axes)
+
+    def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
+        """The lengths, but where an entry keeps its sign its first component, the only one. May write into lengths."""
+        return lengths
+
+
+@dataclass(frozen=True)
+class Fourier(Identity):
+    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        X = torch.fft.rfftn(x, dim=self.axes, norm="ortho")
+        return list(torch.view_as_real(X).unbind(-1))
+
+    def transposed(self, components: list[Tensor]) -> Tensor:
+        # The inverse adds the mirror image, as total does.
+        return torch.fft.irfftn(torch.complex(*components), self.shape, self.axes, norm="ortho")
+
+    def total(self, values: Tensor) -> Tensor:
+        columns = values.sum(self.axes[:-1]) if len(self.shape) > 1 else values
+        q = torch.arange(columns.shape[-1], device=values.device)
+        own_mirror_image = (q == 0) | (2 * q == self.shape[-1])
+        return torch.where(own_mirror_image, columns, 2 * columns).sum(-1)
+
+    def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
+        lengths[self._dc] = first[self._dc]  # SPEC 3.3
+        return lengths
+
+    @property
+    def _dc(self) -> Any:
+        return (..., *(0 for _ in self.shape))
+
+    def whole(self, half: Tensor) -> Tensor:
+        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        mirror = half[..., 1 : (self.shape[-1] + 1) // 2].flip(self.axes)
+        mirror = mirror.roll((1,) * (len(self.shape) - 1), self.axes[:-1]) if len(self.shape) > 1 else mirror
+        return torch.cat([half, mirror], -1)
+
+
+@dataclass(frozen=True)
+class Sobel(Identity):
+    """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
+
+    The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
+    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
+    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums.
+    """
+
+    size: int
+
+    @property
+    def gain(self) -> float:
+        """The sums' response to a slope of one intensity per pixel (SPEC 5.2)."""
+        return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        corners = self._smooth(x, "reflect").mul_(1 / self.gain)
+        return [self._across(corners, own) for own in self.axes]
+
+    def transposed(self, components: list[Tensor]) -> Tensor:
+        """By symmetry: seen through its reflection an image has no border, and there smoothing is its own transpose.
+
+        What is left to do is on the border, whose pixels are their own mirror images: they count twice among the
+        components, but not at all along the component's own axis, where it changes sign, and once as pixels.
+        """
+        first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
+        corners = sum(others, first)
+        return self._smooth(corners, "symmetric").mul_(1 / (self.gain * self._border(corners)))
+
+    def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
+        """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
+        for axis in self.axes:
+            x = _mirrored(x, axis, self.size // 2, mirror)
+            for _ in range(self.size - 2):
+                before, after = _neighbours(x, axis)
+                x = before + after
+        return x
+
+    def _across(self, x: Tensor, own: int) -> Tensor:
+        for axis in self.axes:
+            before, after = _neighbours(x, axis)
+            x = after - before if axis == own else before + after
+        return x
+
+    def _across_transposed(self, x: Tensor, own: int) -> Tensor:
+        x = x * self._border(x, own)
+        for axis in self.axes:
+            before, after = _neighbours(x, axis)
+            x = before - after if axis == own else before + after
+        return x
+
+    def _border(self, like: Tensor, own: int | None = None) -> Tensor:
+        """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
+        weight = torch.ones((), dtype=like.dtype, device=like.device)
+        for axis, length in zip(self.axes, self.shape, strict=True):
+            i = torch.arange(length, device=like.device)
+            ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(like.dtype)
+            weight = weight * ends[(..., *(None for _ in range(1, -axis)))]
+        return weight
+
+
+def _mirrored(x: Tensor, axis: int, width: int, mirror: Literal["reflect", "symmetric"]) -> Tensor:
+    """x with its mirror image beyond both ends of an axis, with or without ("reflect") the pixel at the end."""
+    skipped = 1 if mirror == "reflect" else 0
+    first = x.narrow(axis, skipped, width)
+    last = x.narrow(axis, x.shape[axis] - width - skipped, width)
+    return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
+
+
+def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Of each two neighbours along an axis the first, and the second."""
+    length = x.shape[axis]
+    return x.narrow(axis, 0, length - 1), x.narrow(axis, 1, length - 1)
