@@ -5,8 +5,8 @@ from itertools import product
 WORDS = {
     "spectrum": ("magnitude", "complex"),
     "edges": ("magnitude", "vector"),
-    "p": (2, 1),
-    "normalization": ("area", "gain"),
+    "p": (1, 2),
+    "normalization": ("gain", "area"),
     "reduction": ("mean", "sum", "none"),
 }
 

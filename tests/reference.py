@@ -20,8 +20,8 @@ def blursim_terms(
     axes=(-2, -1),
     spectrum="magnitude",
     edges="magnitude",
-    p=2,
-    normalization="area",
+    p=1,
+    normalization="gain",
     sobel_size=5,
     mask=None,
     reduction="mean",
@@ -34,12 +34,12 @@ def blursim_terms(
     n = len(axes)
     x, y = np.moveaxis(x, axes, range(-n, 0)), np.moveaxis(y, axes, range(-n, 0))
     batch, pixels = x.shape[:-n], np.prod(x.shape[-n:])
-    divisor = {"area": np.sqrt(pixels), "gain": gain(sobel_size, n)}[normalization]  # SPEC 5.1, 5.2
+    unit = {"gain": 1, "area": gain(sobel_size, n) / np.sqrt(pixels)}[normalization]  # SPEC 5.1, 5.2
 
     general, specific = np.zeros(batch), np.zeros(batch)
     for i in np.ndindex(batch):
-        general[i] = mean(spectral_difference(x[i], y[i], spectrum), p) / np.sqrt(pixels)
-        specific[i] = mean(length(edge_difference(x[i], y[i], edges, sobel_size), edges), p) / divisor
+        general[i] = mean(spectral_difference(x[i], y[i], spectrum), p)
+        specific[i] = mean(length(edge_difference(x[i], y[i], edges, sobel_size), edges), p) * unit
     return reduce(general, reduction), reduce(specific, reduction)
 
 
@@ -69,10 +69,10 @@ def spectral_difference(x, y, spectrum):
 
 def edge_difference(x, y, edges, size):
     """SPEC 4.3, 4.4: d_e of two images, a vector for each pixel if edges are vectors."""
-    of_x, of_y = sobel(x, size), sobel(y, size)
+    grad_x, grad_y = sobel(x, size), sobel(y, size)
     if edges == "vector":
-        return of_x - of_y
-    return np.sqrt(np.sum(of_x**2, 0)) - np.sqrt(np.sum(of_y**2, 0))
+        return grad_x - grad_y
+    return np.sqrt(np.sum(grad_x**2, 0)) - np.sqrt(np.sum(grad_y**2, 0))
 
 
 def length(difference, edges):
@@ -81,10 +81,11 @@ def length(difference, edges):
 
 
 def dft(image):
-    """SPEC 3.1: X[p, q, ...] = sum over i, j, ... of x[i, j, ...] exp(-2 pi i (p i / H + q j / W + ...))."""
+    """SPEC 3.1: X[p, q, ...] = sum over i, j, ... of x[i, j, ...] exp(-2 pi i (p i / H + q j / W + ...)) / sqrt(N)."""
+    pixels = image.size
     for axis, n in enumerate(image.shape):
         image = np.moveaxis(np.tensordot(exponentials(n), image, (1, axis)), 0, axis)
-    return image
+    return image / np.sqrt(pixels)
 
 
 def exponentials(n):
@@ -94,12 +95,12 @@ def exponentials(n):
 
 
 def gain(size, axes):
-    """SPEC 5.2."""
+    """SPEC 5.2: what the kernel's sums make of a slope of one intensity per pixel."""
     return 2.0 ** (size - 2) * 2.0 ** ((size - 1) * (axes - 1))
 
 
 def sobel(image, size):
-    """SPEC 4.1, 4.2: the components of grad, each d along its own axis and s along the others."""
+    """SPEC 4.1, 4.2: the components of grad, each d along its own axis and s along the others, over the gain."""
     smooth, derivative = np.ones(1), -np.ones(1)
     for _ in range(size - 1):
         smooth = np.convolve(smooth, [1, 1])
@@ -109,7 +110,7 @@ def sobel(image, size):
     padded = np.pad(image, size // 2, mode="reflect")
     axes = range(image.ndim)
     kernels = [fold(np.multiply.outer, [derivative if axis == own else smooth for axis in axes]) for own in axes]
-    return np.stack([correlate(padded, kernel) for kernel in kernels])
+    return np.stack([correlate(padded, kernel) for kernel in kernels]) / gain(size, image.ndim)
 
 
 def correlate(padded, kernel):
@@ -122,7 +123,7 @@ def correlate(padded, kernel):
 
 
 def mean(difference, p):
-    """M_p, SPEC 3.5: the mean of the absolute values, or the root mean square."""
+    """M_p, SPEC 3.6: the mean of the absolute values, or the root mean square."""
     return np.mean(np.abs(difference)) if p == 1 else np.sqrt(np.mean(np.abs(difference) ** 2))
 
 
