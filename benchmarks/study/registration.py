@@ -1,0 +1,21 @@
+"""Registering a target to its input, once, before training: what docs/choosing.md shows, in colour or grey."""
+
+import numpy as np
+from scipy import ndimage
+from skimage.registration import optical_flow_ilk
+
+RADIUS = 7  # pixels: half the window in which the flow is constant
+
+
+def flow(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> np.ndarray:
+    """(2, H, W): from each pixel of the reference to where moving shows the same; both are (C, H, W)."""
+    return optical_flow_ilk(reference.mean(axis=0), moving.mean(axis=0), radius=radius)
+
+
+def register(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> tuple[np.ndarray, np.ndarray]:
+    """moving as seen from the reference, (C, H, W), and a mask (1, H, W): 0 where it lies outside of moving."""
+    where = np.indices(moving.shape[1:]) + flow(reference, moving, radius)
+    last = np.array(moving.shape[1:])[:, None, None] - 1
+    inside = ((where >= 0) & (where <= last)).all(axis=0)
+    planes = [ndimage.map_coordinates(plane, where, np.float32, order=3, mode="nearest") for plane in moving]
+    return np.stack(planes), inside[None].astype(np.float32)
