@@ -126,7 +126,6 @@ def l1_best_shift(x: Array, y: Array, radius: int) -> Array:
 def l1_best_shift_of_pixels(x: Array, y: Array, radius: int, box: int = 17) -> Array:
     """At each pixel the least L1 of the box around it over all whole shifts of y by up to radius, so that shifts may
     vary over the image; a pixel whose partner lies outside of y does not count."""
-    count, channels, height, width = x.shape
     padded, inside = (jnp.pad(image, [(0, 0)] * 2 + [(radius, radius)] * 2) for image in (y, jnp.ones_like(y)))
 
     def total(image: Array) -> Array:

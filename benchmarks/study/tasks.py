@@ -43,6 +43,7 @@ ELSEWHERE: dict[str, Callable[[], np.ndarray]] = {
 
 PATCHES, PATCH = 4, 48  # in a batch; pixels a side
 WHOLE, BORDER = 208, 8  # pixels a side of a held-out image; at its border, those that are not judged
+Blur = Callable[[np.ndarray], np.ndarray]
 Place = tuple[str, int, int]  # a photograph and the top left corner of a crop in it
 
 
@@ -313,7 +314,7 @@ class Deblur(Task):
 
     moving: bool = False  # the camera, instead of being out of focus
 
-    def blur(self, amount: float, angle: float = 0) -> Callable[[np.ndarray], np.ndarray]:
+    def blur(self, amount: float, angle: float = 0) -> Blur:
         if self.moving:
             return lambda image: motion(image, 5 * amount, angle)
         return lambda image: (disk if self.colour else gaussian)(image, amount)
@@ -403,10 +404,9 @@ TASKS["shift2-noisy5-unet"] = replace(TASKS["shift2-noisy5"], rates_of=("aligned
 # Each that is moved, registered first: the rates are those of pairs in register.
 for _name, _task in list(TASKS.items()):
     if _task.shift or _task.scale or _task.parallax:
-        _rates = ("render" if _task.maps else "aligned") if _task.network is Network else _task.rates_of[0]
-        TASKS[f"{_name}-registered"] = replace(
-            _task, registered=True, rates_of=(_rates, (_task.rates_of or ("", ""))[1])
-        )
+        _of, _same = _task.rates_of or (_name, "")
+        _rates = ("render" if _task.maps else "aligned") if _task.network is Network else _of
+        TASKS[f"{_name}-registered"] = replace(_task, registered=True, rates_of=(_rates, _same))
 
 BANDS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
 

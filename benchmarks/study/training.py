@@ -33,7 +33,7 @@ from jax import Array
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import provenance
 from benchmarks.study import plan, tasks
 from benchmarks.study.losses import LOSSES, Loss
 
@@ -116,9 +116,9 @@ def rates_of(task: str, loss: str) -> tuple[str, str]:
 def run(options: argparse.Namespace) -> None:
     session = {
         "session": uuid.uuid4().hex[:8],
-        "machine": machine.machine("cpu" if jax.default_backend() == "cpu" else "gpu"),
-        "versions": machine.versions(*PACKAGES),
-        **machine.commit("blursim_jax", "benchmarks/study/*.py"),
+        "machine": provenance.machine("cpu" if jax.default_backend() == "cpu" else "gpu"),
+        "versions": provenance.versions(*PACKAGES),
+        **provenance.commit("blursim_jax", "benchmarks/study/*.py"),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
     }
     known, started = False, time.monotonic()
