@@ -73,6 +73,8 @@ PLAN = [
     Cells(["shift2-unet-registered", "breathing-unet-registered"], IN_REGISTER),
     Cells(["render-shift2-long"], [L1, MAGNITUDES, WINDOWS, L1_FFT]),
     Cells(["render-shift2-long-registered"], [COMPLEX, L1_FFT]),
+    Cells(["stereo-colour", "render-stereo-colour"], [L1, L1_FFT, MAGNITUDES, WINDOWS, MIX]),
+    Cells(["stereo-colour-registered", "render-stereo-colour-registered"], IN_REGISTER),
     Cells(["aligned-noisy5-unet"], [L1, COMPLEX, MAGNITUDES, FLOOR]),
     Cells(["shift2-noisy5-unet"], [L1, MIX, MAGNITUDES, FLOOR]),
     Cells(["render-shift2-colour-unet"], [L1, L1_FFT, MAGNITUDES, SEARCH]),
@@ -100,6 +102,11 @@ PLAN = [
     Cells(["render-unet"], IN_REGISTER, 3),
     Cells(["aligned", "shift2", "render"], OPTIONS, 1),
 ]
+
+# The losses that stand in tables of their own name, though they are among the OPTIONS as well.
+NAMED = {
+    loss if isinstance(loss, str) else loss.name for row in PLAN if row.losses is not OPTIONS for loss in row.losses
+}
 
 
 def cells(tasks: Sequence[str], losses: Sequence[str], seeds: int | None) -> list[tuple[str, str, int]]:

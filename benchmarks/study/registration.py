@@ -12,10 +12,14 @@ def flow(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> np.
     return optical_flow_ilk(reference.mean(axis=0), moving.mean(axis=0), radius=radius)
 
 
-def register(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> tuple[np.ndarray, np.ndarray]:
+def warp(moving: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """moving as seen from the reference, (C, H, W), and a mask (1, H, W): 0 where it lies outside of moving."""
-    where = np.indices(moving.shape[1:]) + flow(reference, moving, radius)
+    where = np.indices(moving.shape[1:]) + flow
     last = np.array(moving.shape[1:])[:, None, None] - 1
     inside = ((where >= 0) & (where <= last)).all(axis=0)
     planes = [ndimage.map_coordinates(plane, where, np.float32, order=3, mode="nearest") for plane in moving]
     return np.stack(planes), inside[None].astype(np.float32)
+
+
+def register(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> tuple[np.ndarray, np.ndarray]:
+    return warp(moving, flow(reference, moving, radius))

@@ -358,6 +358,92 @@ class Render(Task):
         return [self.scene(rng, self.centre(name, WHOLE), WHOLE, 0) for _ in range(2)]
 
 
+@dataclass(frozen=True)
+class Stereo(Task):
+    """Real parallax: the input is cut from the left picture of a stereo pair, the target from the right one, moved by
+    the median disparity of the patch; what remains is parallax as the world makes it, with occlusions.
+
+    Left of the middle trains, right of it judges, against the left picture itself. To refocus, both are blurred by how
+    far a point's disparity is from one in focus.
+    """
+
+    colour: bool = True
+    refocus: bool = False
+    least: float = 1.0  # pixels, of the parallax of all but 2 % of a patch
+    most: float = 6.0
+    middle: int = 480  # column
+
+    @property
+    def judged_on(self) -> tuple[str, ...]:
+        return ("top", "bottom")
+
+    @property
+    def train_on(self) -> tuple[str, ...]:
+        return ("left",)
+
+    def random_place(self, rng: np.random.Generator, names: Sequence[str], size: int) -> Place:
+        left = stereo()[0]
+        while True:
+            far = (left.shape[1] - size - self.margin, self.middle - size)
+            top, at = rng.integers((self.margin, 80), far)
+            disparity = left[3, top : top + size, at : at + size]
+            apart = np.percentile(np.abs(disparity - np.median(disparity)), 98)
+            if self.least <= apart <= self.most:
+                return "left", top, at
+
+    def refocused(self, picture: np.ndarray, focus: float) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, blurred by up to 2 px, and the width of the blur as a map."""
+        width = np.clip(np.abs(picture[3] - focus) / 4, 0, 2)
+        levels = [picture[:3] if not sigma else disk(picture[:3], sigma) for sigma in (0, 0.5, 1, 1.5, 2)]
+        share = [np.clip(1 - np.abs(width / 0.5 - i), 0, 1) for i in range(5)]
+        return sum(weight * level for weight, level in zip(share, levels, strict=True)), width / 2
+
+    def seen(self, rng: np.random.Generator, place: Place, size: int, sigma: float) -> Any:
+        """Input, target, and the same target as the left camera sees it."""
+        _, top, at = place
+        margin, inner = 12, (..., slice(12, 12 + size), slice(12, 12 + size))
+        rows = slice(top - margin, top + size + margin)
+        left, right = stereo()
+        disparity = left[3, top : top + size, at : at + size]
+        left = left[:, rows, at - margin : at + size + margin]
+        by = float(np.median(disparity))
+        where = np.stack(np.indices(left.shape[1:])).astype(float)
+        first = max(int(at - margin - by) - 4, 0)
+        right = right[:, rows, first : first + size + 2 * margin + 9]
+        right = warped(right, where + np.array([0, at - margin - by - first])[:, None, None])
+        if not self.refocus:
+            return noise(rng, disk(left[:3], sigma)[inner], 0.01), right[:3][inner], left[:3][inner]
+        focus = np.quantile(disparity, rng.uniform())
+        target, blur = self.refocused(left, focus)
+        planes = np.concatenate([left[:3], blur[None]])
+        return planes[inner], self.refocused(right, focus)[0][inner], target[inner]
+
+    def pair(self, rng: np.random.Generator, place: Place) -> tuple[np.ndarray, np.ndarray]:
+        return self.seen(rng, place, self.patch, rng.uniform(0.8, 2.5))[:2]
+
+    def held_out(self, rng: np.random.Generator, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        place = (name, {"top": 20, "bottom": 272}.get(name, 150), 516 if name in self.judged_on else 100)
+        return [self.seen(rng, place, WHOLE, sigma)[::2] for sigma in (1.2, 2.0)]
+
+
+@functools.cache
+def stereo() -> tuple[np.ndarray, np.ndarray]:
+    """Left and right as (4, H, W): three colours and the disparity, holes filled with their nearest neighbour's; on the
+    right that of the nearest of the points that come to lie on a pixel."""
+    left, right, disparity = skimage.data.stereo_motorcycle()
+    filled = lambda image, holes: image[
+        tuple(ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True))
+    ]
+    disparity = filled(disparity, ~np.isfinite(disparity)).astype(np.float32)
+    there = np.zeros_like(disparity)
+    row, column = np.indices(disparity.shape)
+    to = np.round(column - disparity).astype(int)
+    np.maximum.at(there, (row[to >= 0], to[to >= 0]), disparity[to >= 0])
+    colours = [np.moveaxis(skimage.util.img_as_float32(image), -1, 0) for image in (left, right)]
+    both = zip(colours, (disparity, filled(there, there == 0)), strict=True)
+    return tuple(np.concatenate([image, of[None]]) for image, of in both)
+
+
 SHIFT2 = {"shift": 2, "radius": 2}
 BREATHING = {"shift": 1, "degrees": 0.3, "scale": 0.015, "radius": 4}
 PARALLAX = {"parallax": 3, "radius": 3}
@@ -401,9 +487,13 @@ for _name, _deviation in itertools.product(("aligned", "shift2"), (0.02, 0.05)):
     )
 TASKS["aligned-noisy5-unet"] = replace(TASKS["aligned-noisy5"], rates_of=("aligned-unet", "L1"), **LONG)
 TASKS["shift2-noisy5-unet"] = replace(TASKS["shift2-noisy5"], rates_of=("aligned-unet", "L1"), **LONG)
+TASKS["stereo-colour"] = Stereo("real parallax", radius=4, rates_of=("parallax", ""))
+TASKS["render-stereo-colour"] = Stereo(
+    "real parallax, blurred by depth", radius=4, refocus=True, maps=1, rates_of=("render-shift2", "")
+)
 # Each that is moved, registered first: the rates are those of pairs in register.
 for _name, _task in list(TASKS.items()):
-    if _task.shift or _task.scale or _task.parallax:
+    if _task.shift or _task.scale or _task.parallax or isinstance(_task, Stereo):
         _of, _same = _task.rates_of or (_name, "")
         _rates = ("render" if _task.maps else "aligned") if _task.network is Network else _of
         TASKS[f"{_name}-registered"] = replace(_task, registered=True, rates_of=(_rates, _same))
