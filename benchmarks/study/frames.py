@@ -120,8 +120,7 @@ def pairs_of(scene: str, frames: list[np.ndarray], part: int | None) -> list[Pai
         for frame, other in ((first, second), (second, first)):
             flow, back = dense_inverse_search(frame, other), dense_inverse_search(other, frame)
             registered, mask = registration.warp(other, flow)
-            returned = np.stack([ndimage.map_coordinates(p, np.indices(p.shape) + flow, order=1) for p in back])
-            astray = np.linalg.norm(flow + returned, axis=0)
+            astray = registration.astray(flow, back)
             mask = mask * (astray <= AGREE).astype(np.float32)
             soft = [ndimage.gaussian_filter(image, 2, axes=(1, 2)) for image in (frame, other)]
             apart = np.linalg.norm(flow - registration.flow(*soft, RADIUS), axis=0)

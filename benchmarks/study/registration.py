@@ -1,4 +1,4 @@
-"""Registering a target to its input, once, before training: what docs/choosing.md shows, in colour or grey."""
+"""Registering a target to its input, once, before training, by scikit-image's flow. Images are (C, H, W)."""
 
 import numpy as np
 from scipy import ndimage
@@ -8,7 +8,7 @@ RADIUS = 7  # pixels: half the window in which the flow is constant
 
 
 def flow(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> np.ndarray:
-    """(2, H, W): from each pixel of the reference to where moving shows the same; both are (C, H, W)."""
+    """(2, H, W): from each pixel of the reference to where moving shows the same."""
     return optical_flow_ilk(reference.mean(axis=0), moving.mean(axis=0), radius=radius)
 
 
@@ -23,3 +23,10 @@ def warp(moving: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def register(reference: np.ndarray, moving: np.ndarray, radius: int = RADIUS) -> tuple[np.ndarray, np.ndarray]:
     return warp(moving, flow(reference, moving, radius))
+
+
+def astray(there: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """(H, W): by how many pixels the way there and back misses its start."""
+    where = np.indices(there.shape[1:]) + there
+    returned = [ndimage.map_coordinates(component, where, order=1, mode="nearest") for component in back]
+    return np.linalg.norm(there + np.stack(returned), axis=0)

@@ -19,7 +19,6 @@ from scipy import stats
 
 from benchmarks.study import plan, tasks, training
 from benchmarks.study.losses import COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, MIX, OPTIONS, SEARCH, WINDOWS, Loss
-from benchmarks.study.registration import register
 
 HERE = Path(__file__).parent
 RESULTS, TABLES, DOCS = HERE / "results", HERE / "tables", HERE.parents[1] / "docs"
@@ -483,19 +482,31 @@ def draw_curves(cells: Cells, path: Path, across: Sequence[str]) -> None:
     save(figure, path)
 
 
+def guide_code() -> dict[str, Any]:
+    """What the guide's first block that registers defines, for its picture and for a test."""
+    code = next(block for block in re.findall("```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "ilk" in block)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    return found
+
+
+def real_pair() -> tuple[np.ndarray, np.ndarray]:
+    """Two cameras side by side, the left one out of focus."""
+    return tasks.TASKS["stereo-colour"].seen(np.random.default_rng(0), ("left", 250, 200), 160, 1.5)[:2]
+
+
 def draw_registration(path: Path) -> None:
-    """A real pair before and after: two cameras side by side, the left one out of focus."""
-    task = tasks.TASKS["stereo-colour"]
-    blurred, right, _ = task.seen(np.random.default_rng(0), ("left", 60, 215), 128, 1.5)
-    registered, mask = register(blurred, right)
+    """The real pair before and after."""
+    blurred, right = real_pair()
+    registered, mask = guide_code()["register"](right, blurred)
     apart = lambda image: np.clip(4 * np.abs(tasks.gaussian(image, 1.5) - blurred), 0, 1)
     shown = {
         "input": blurred,
         "target as it comes": right,
         "difference, times 4": apart(right),
         "target registered": registered,
-        "difference, times 4 ": mask * apart(registered),
-        "mask": np.repeat(mask, 3, axis=0),
+        "difference in the mask": mask * apart(registered),
+        "mask": np.repeat(mask[None], 3, axis=0).astype(float),
     }
     figure = Figure(figsize=(11, 2.2), layout="constrained")
     for panel, (name, image) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
@@ -510,17 +521,22 @@ def save(figure: Figure, path: Path) -> None:
     print(f"wrote {path}")
 
 
+def pages(cells: Cells) -> dict[str, Callable[[], str]]:
+    found = {name: lambda name=name: table_page(cells, name) for name in PAGES}
+    return found | {"options": lambda: options_page(cells), "frames": frames_page, "measure": measure_page}
+
+
+def blocks(cells: Cells) -> dict[str, Callable[[], str]]:
+    return {"advice": lambda: advice(cells)}
+
+
 def main() -> None:
     cells, found = runs(), training.lines(training.RESULTS)
     TABLES.mkdir(exist_ok=True)
-    pages = {name: lambda name=name: table_page(cells, name) for name in PAGES}
-    pages |= {"options": lambda: options_page(cells), "frames": frames_page, "measure": measure_page}
-    for name, make in pages.items():
+    for name, make in pages(cells).items():
         (TABLES / f"{name}.md").write_text(make())
-    fill(GUIDE, {"advice": lambda: advice(cells)})
-    draw_gains(
-        cells, DOCS / "evidence-losses.png", ("render-shift2", "render-shift2-unet", "render-shift2-colour", "shift2")
-    )
+    fill(GUIDE, blocks(cells))
+    draw_gains(cells, DOCS / "evidence-losses.png", SHOWN)
     draw_curves(cells, TABLES / "curves.png", ("render-shift2-long", "shift2-unet"))
     draw_pieces(found, DOCS / "evidence-pieces.png")
     draw_registration(DOCS / "registration.png")
