@@ -131,10 +131,13 @@ def gains(cells: Cells, across: Sequence[str], losses: Sequence[str] | None = No
     return markdown(rows)
 
 
-def details(cells: Cells, task: str) -> str:
-    """The losses of a task, all figures."""
+def details(cells: Cells, task: str, nothing: dict[str, Any] | None = None) -> str:
+    """The losses of a task, all figures, and those of doing nothing."""
     head = ["loss", "PSNR", "over L1", "over L1, by photograph", "SSIM", "smooth", "textured", "tint", "coarse"]
     rows = [[*head, "power by band", "collapsed", "rate", "seeds"]]
+    if nothing:
+        psnr, ssim = f"{nothing['psnr']:.2f}", f"{nothing['ssim']:.3f}"
+        rows.append(["the input as it is", psnr, "", "", ssim, *[""] * (len(rows[0]) - 5)])
     rival = (task, L1.name)
     for of, loss in cells:
         if of != task or (LOSSES[loss] in OPTIONS and loss not in plan.NAMED):
@@ -218,8 +221,11 @@ def table_page(cells: Cells, name: str) -> str:
         named = [loss for loss in LOSSES if LOSSES[loss] not in OPTIONS or loss in plan.NAMED]
         parts += [f"## {network}, {'colour' if of.colour else 'grey'}", gains(cells, group, named)]
     parts += ["## Every figure", WHAT_THEY_ARE]
+    nothing = {
+        r["reference"]: r["figures"] for r in training.lines(training.RESULTS) if "figures" in r and "reference" in r
+    }
     for task in across:
-        parts += [f"### {task}\n\n{title(task)[0].upper()}{title(task)[1:]}.", details(cells, task)]
+        parts += [f"### {task}\n\n{title(task)[0].upper()}{title(task)[1:]}.", details(cells, task, nothing.get(task))]
         parts += [curves(cells, task)] if tasks.TASKS[task].looks else []
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -335,68 +341,96 @@ class Advice:
     data: str
     loss: Loss
     measured: Sequence[str]
-    note: str = ""
-    register: bool = False
 
 
 ADVICE = [
     Advice(
-        "**Blurred targets** (refocusing, bokeh) **out of register** that can't be registered",
+        "**Blurred targets, out of register** (misaligned) by up to 4 px, that can't be registered: refocusing, bokeh",
         MAGNITUDES,
         ("render-shift2", "render-shift2-unet", "render-shift2-colour"),
     ),
     Advice(
-        "Out of register (misaligned), **can be registered**, blurred targets",
+        "**Blurred targets, out of register, that can be registered**: [register](#register-first), then",
         COMPLEX,
         ("render-shift2-registered", "render-shift2-unet-registered", "render-shift2-colour-registered"),
-        "[register](#register-first) once, then the line for pairs in register",
-        True,
     ),
     Advice(
-        "The same, sharp targets",
+        "**Sharp targets, out of register, that can be registered**: [register](#register-first), then; with a U-Net "
+        "L1 + FFT is cheaper and level",
         COMPLEX,
         ("shift2-registered", "breathing-registered", "parallax-registered", "shift2-unet-registered"),
-        "the same; with a U-Net L1 + FFT is level and cheaper",
-        True,
     ),
     Advice(
-        "**In register**, sharp targets",
-        COMPLEX,
-        ("aligned", "aligned-unet"),
-        "with a U-Net L1 + FFT is level and cheaper",
-    ),
-    Advice("In register, blurred targets", COMPLEX, ("render", "render-unet", "render-colour")),
-    Advice(
-        "Sharp targets out of register that can't be registered",
+        "**Sharp targets, out of register, that can't be registered**",
         MIX,
         ("shift2", "breathing", "parallax", "shift2-unet"),
     ),
     Advice(
-        "**Noisy targets** in register", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet"), "or L1; never magnitudes"
+        "**Sharp targets, in register**; with a U-Net L1 + FFT is cheaper and level",
+        COMPLEX,
+        ("aligned", "aligned-unet"),
     ),
-    Advice("Noisy targets out of register that can't be registered", MIX, ("shift2-noisy5", "shift2-noisy5-unet")),
+    Advice("**Blurred targets, in register**", COMPLEX, ("render", "render-unet", "render-colour")),
+    Advice(
+        "**Noisy targets, in register**; L1 is cheaper and level", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet")
+    ),
+    Advice(
+        "**Noisy targets, out of register**, that can't be registered", MIX, ("shift2-noisy5", "shift2-noisy5-unet")
+    ),
 ]
 
 
-def measured_on(task: str, seeds: int) -> str:
-    of = tasks.TASKS[task]
+def measured_on(cells: Cells, task: str, loss: Loss) -> str:
+    of, seeds = tasks.TASKS[task], len(cells[task, loss.name])
     moved = {"shift2": "2 px", "breathing": "breathing", "parallax": "parallax"}.get(task.split("-")[0], "")
     network = "U-Net" if of.network is tasks.UNet else "small"
     words = [moved, network, "colour" if of.colour else "grey", f"{seeds} seed{'s' * (seeds > 1)}"]
     return ", ".join(filter(None, words))
 
 
+def as_module(words: str) -> str:
+    return re.sub(r"blursim\(x, y, (.*)\)`", r"BlurSim(\1)(x, y)`", words)
+
+
 def advice(cells: Cells) -> str:
-    rows = [["your data", "take", "PSNR gain over L1", "over L1 + FFT", "measured on"]]
+    rows = [["your data", "function, then PyTorch's module", "gain over L1", "over L1 + FFT", "measured on"]]
     for of in ADVICE:
         known = [task for task in of.measured if (task, of.loss.name) in cells]
         over = lambda rival, of=of, known=known: "<br>".join(
             plus_minus(paired(cells, (task, of.loss.name), (task, rival.name)), 1, True) or "–" for task in known
         )
-        where = "<br>".join(measured_on(task, len(cells[task, of.loss.name])) for task in known)
-        words = "<br>".join(filter(None, [of.note, call(of.loss).replace("L1 +", "`l1` +")]))
-        rows.append([of.data, words, over(L1), over(L1_FFT), where])
-    return re.sub("---:", "---", markdown(rows), count=1)
+        words = call(of.loss).replace("L1 + `", "`l1 + ")
+        where = "<br>".join(measured_on(cells, task, of.loss) for task in known)
+        rows.append([of.data, f"{words}<br>{as_module(words)}", over(L1), over(L1_FFT), where])
+    return markdown(rows).replace("---:", "---")
+
+
+def how_far(cells: Cells) -> str:
+    """What magnitudes gain on blurred targets against how far these are out of register."""
+    shifts = ("0.5", "1", "2", "4", "8", "16")
+    rows = [["targets moved by up to", *(f"{px} px" for px in shifts)]]
+    for words, loss, rival in (
+        ("`blursim(x, y, 0.3)` over L1", MAGNITUDES, L1),
+        ("over L1 + FFT", MAGNITUDES, L1_FFT),
+        ("over magnitudes of windows of 16 px", MAGNITUDES, WINDOWS),
+        ("its SSIM", MAGNITUDES, None),
+    ):
+        names = [f"render-shift{px}" for px in shifts]
+        if rival:
+            found = [plus_minus((paired(cells, (t, loss.name), (t, rival.name))[0], np.nan), 1, True) for t in names]
+        else:
+            found = [plus_minus((figure_of(cells, t, loss.name, "ssim")[0], np.nan), 3) for t in names]
+        rows.append([words, *found])
+    return markdown(rows)
+
+
+def costs() -> str:
+    found = json.loads((RESULTS / "cost.json").read_text())["shares"]
+    rows = [
+        ["share of a training step", *(name if name.startswith("L1") else f"`{name}`" for name in found["JAX, jitted"])]
+    ]
+    rows += [[where, *(f"{100 * share:.0f} %" for share in of.values())] for where, of in found.items()]
+    return markdown(rows)
 
 
 # Pictures
@@ -440,13 +474,16 @@ def about(task: str) -> str:
     return f"{PAGES[page_of(task)][0].lower()}, {network}, {'colour' if of.colour else 'grey'}"
 
 
+PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", "registered: complex")
+
+
 def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render-shift2-colour") -> None:
     """Of the first seed a piece of a held-out photograph: input, results, target, and their errors, times eight."""
     image = lambda word: np.asarray(Image.open(io.BytesIO(base64.b64decode(word))), float) / 255
     reference = next((r for r in found if r.get("reference") == task), None)
     pieces = {(r["task"], r["loss"]): r["piece"] for r in found if "piece" in r}
     shown = {name: pieces.get((task + suffix, loss.name)) for name, (loss, suffix) in NAMED.items()}
-    shown = {name: image(piece) for name, piece in shown.items() if piece}
+    shown = {name: image(piece) for name, piece in shown.items() if piece and name in PICTURED}
     if not (reference and shown):
         return
     target = image(reference["target"])
@@ -527,7 +564,7 @@ def pages(cells: Cells) -> dict[str, Callable[[], str]]:
 
 
 def blocks(cells: Cells) -> dict[str, Callable[[], str]]:
-    return {"advice": lambda: advice(cells)}
+    return {"advice": lambda: advice(cells), "how far": lambda: how_far(cells), "costs": costs}
 
 
 def main() -> None:

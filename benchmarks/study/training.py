@@ -46,8 +46,8 @@ FIRST = 10  # seed of the tables; those below it were looked at while the benchm
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = ["L1", "L1 + FFT", "BlurSim magnitude/magnitude p=1 k=5 gain 0.3"]
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scikit-learn", "PyWavelets", "scipy")
-SHOWN = (..., slice(16, 112), slice(16, 112))  # of a held-out image, for the pictures
-DRAWN = {"render-shift2-colour": 1, "render-shift2-colour-registered": 1, "aligned": 0, "shift2": 0}  # task -> image
+SHOWN = (..., slice(40, 168), slice(40, 168))  # of a held-out image, for the pictures
+DRAWN = {"render-shift2-colour": 5, "render-shift2-colour-registered": 5}  # task -> which of them
 
 
 def main() -> None:
@@ -127,10 +127,8 @@ def run(options: argparse.Namespace) -> None:
     with tqdm(total=sum(seeds + rates for *_, seeds in wanted), unit="run", smoothing=0.1) as progress:
         for task, loss, seeds in wanted:
             done = finished(options.output, options.steps)
-            if task in DRAWN and not any(key[0] == task for key in done):
-                of = tasks.TASKS[task].problem(FIRST, tasks.TASKS[task].judged_on, 1)
-                pieces = {"input": png(of.untouched[DRAWN[task]]), "target": png(of.held_targets[DRAWN[task]])}
-                append(options.output, {"reference": task, **pieces})
+            if not any(r.get("reference") == task and "figures" in r for r in lines(options.output)):
+                append(options.output, reference(task))
             progress.set_description(f"{task}, {loss}")
             for record in cell(task, loss, seeds, done, options):
                 progress.update()
@@ -141,6 +139,22 @@ def run(options: argparse.Namespace) -> None:
                     append(options.output, {**record, "session": session["session"]})
                 if time.monotonic() - started > 60 * options.minutes:
                     return
+
+
+def reference(name: str) -> dict[str, Any]:
+    """What doing nothing comes to; of some tasks also what the pictures begin and end with."""
+    of = tasks.TASKS[name].problem(FIRST, tasks.TASKS[name].judged_on, 1)
+    each = [tasks.figures(x, y, x) for x, y in zip(of.untouched, of.held_targets, strict=True)]
+    figures = mean_figures(each[: counted(name, len(each))])
+    record = {"reference": name, "figures": {key: short(value) for key, value in figures.items()}}
+    drawn = {"input": of.untouched, "target": of.held_targets} if name in DRAWN else {}
+    return record | {key: png(images[DRAWN[name]]) for key, images in drawn.items()}
+
+
+def counted(name: str, images: int) -> int:
+    """Means are over the first photographs, which runs from before there were more have as well."""
+    task = tasks.TASKS[name]
+    return images if task.colour else images * len(tasks.HELD_OUT) // len(task.judged_on)
 
 
 def cell(
@@ -214,9 +228,7 @@ def trainer(task_name: str, loss_name: str, steps: int) -> Callable[..., dict[st
     def train(seed: int, rate: float, names: tuple[str, ...]) -> dict[str, Any]:
         of = problem(task_name, seed, names, steps)
         choosing = names == tasks.SELECTION
-        # Means are over the first photographs, which runs from before there were more have as well.
-        firsts = len(names) if choosing or task.colour else len(tasks.HELD_OUT)
-        count = len(of.held_targets) * firsts // len(names)
+        count = len(of.held_targets) if choosing else counted(task_name, len(of.held_targets))
         data = tuple(jnp.asarray(a) for a in (of.inputs, of.targets, of.masks))
         started = time.perf_counter()
         params, moments = of.params, begin(of.params)
