@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import provenance
 import report
-import speed
 
 START, END = "<!-- first minutes: start -->", "<!-- first minutes: end -->"
 SHAPES = (8, 3, 64, 64), (8, 3, 96, 80)
@@ -37,11 +37,11 @@ def main() -> None:
     if options.process:
         print(json.dumps(in_this_process(*options.process)))
         return
-    where, found = speed.machine("cpu"), speed.versions("jax", "torch")
+    where, found = provenance.machine("cpu"), provenance.versions("jax", "torch")
     words = [
         f"{where['cpu']}, {where['cores']} cores",
         f"Python {found['python']}, jax {found['jax']}, torch {found['torch']}",
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, commit {speed.commit()['commit'][:12]}",
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, commit {provenance.commit()['commit'][:12]}",
         f"medians of {options.rounds} processes",
     ]
     parts = ["; ".join(words) + ". Seconds:"]

@@ -9,14 +9,11 @@ README.md beside this file says how the times are taken and how to read them.
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import multiprocessing
 import os
-import platform
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +23,7 @@ from typing import Any
 import contestants
 import peers
 import report
+from provenance import commit, machine, versions
 from tqdm import tqdm
 
 HERE = Path(__file__).parent
@@ -180,34 +178,6 @@ def against_floor(summaries: list[Any]) -> list[Any]:
     """Each with the ratio of its median to that of the floor, which is the first."""
     floor = summaries[0]["median"]
     return [{**each, "ratio": each["median"] / floor} if isinstance(each, dict) else each for each in summaries]
-
-
-def machine(device: str) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    gpu = None
-    if device == "gpu":
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory), "gpu": gpu, "system": platform.system()}
-
-
-def versions(*packages: str) -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit(*paths: str) -> dict[str, Any]:
-    """The commit, and whether what was measured differs from it."""
-    git = lambda *words: subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True).stdout.strip()
-    return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--", *paths))}
 
 
 def file_name(results: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """As a measure: does BlurSim tell the same scene, blurred differently, from another scene?
 
-    python benchmarks/measure.py                       # a minute; writes results/evidence/measure.json
+    python -m benchmarks.study.measure                 # a minute; writes results/measure.json
 
 From each photograph a few crops, each blurred by every sigma. Pairs of one crop at two sigmas are "same", pairs of
 crops of different photographs at any sigmas "different". Three figures for each measure:
@@ -21,16 +21,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import losses
 import numpy as np
-import speed
-import tasks
 from jax import Array
 from scipy import stats
 
+from benchmarks import provenance
+from benchmarks.study import losses, tasks
 from blursim_jax import blursim_terms
 
-RESULTS = Path(__file__).parent / "results" / "evidence" / "measure.json"
+RESULTS = Path(__file__).parent / "results" / "measure.json"
 SCENES = (*tasks.TRAIN, *tasks.SELECTION, *tasks.HELD_OUT)
 SIGMAS = (0.0, 0.75, 1.5, 2.25, 3.0)
 ALPHAS = (0.1, 0.5, 0.9)
@@ -42,9 +41,9 @@ DRAWS = 200
 def distances(x: Array, y: Array) -> dict[str, Array]:
     """Every measure of each pair of images."""
     found = {"MSE": jnp.mean((x - y) ** 2, (-2, -1)), "MAE": jnp.mean(jnp.abs(x - y), (-2, -1))}
-    found["SSIM"] = jax.vmap(lambda a, b: losses.ssim(a[None], b[None]))(x, y)
+    found["SSIM"] = jax.vmap(lambda a, b: losses.ssim(a[None, None], b[None, None]))(x, y)
     for spectrum, edges in itertools.product(("magnitude", "complex"), ("magnitude", "vector")):
-        terms = blursim_terms(x, y, spectrum=spectrum, edges=edges, reduction="none")
+        terms = blursim_terms(x, y, spectrum=spectrum, edges=edges, p=2, normalization="area", reduction="none")
         for alpha in ALPHAS:
             found[f"BlurSim {spectrum}/{edges} {alpha}"] = (1 - alpha) * terms.general + alpha * terms.specific
     return found
@@ -52,11 +51,13 @@ def distances(x: Array, y: Array) -> dict[str, Array]:
 
 def scenes(rng: np.random.Generator, moved: bool) -> tuple[np.ndarray, np.ndarray]:
     """Two sets of the same crops, (photograph * crop, sigma, H, W); in the second they are moved, if at all."""
-    places = [tasks.random_place(rng, (name,), SIZE) for name in SCENES for _ in range(CROPS)]
+    task = tasks.TASKS["aligned"]
+    places = [task.random_place(rng, (name,), SIZE) for name in SCENES for _ in range(CROPS)]
     shifts = rng.integers(-MOVE, MOVE, (len(places), 2), endpoint=True) * moved
+    blur = lambda sigma: (lambda image: tasks.gaussian(image, sigma)) if sigma else None
     seen = lambda shifts: np.stack(
         [
-            [tasks.crop((name, top + down, left + right), SIZE, sigma) for sigma in SIGMAS]
+            [task.crop((name, top + down, left + right), SIZE, blur(sigma))[0] for sigma in SIGMAS]
             for (name, top, left), (down, right) in zip(places, shifts, strict=True)
         ]
     )
@@ -115,9 +116,9 @@ def study(moved: bool, seed: int = 0) -> list[dict[str, Any]]:
 
 def main() -> None:
     results = {
-        "machine": speed.machine("cpu" if jax.default_backend() == "cpu" else "gpu"),
-        "versions": speed.versions("jax", "jaxlib", "numpy", "scikit-image", "scipy"),
-        **speed.commit("blursim_jax", "benchmarks/*.py"),
+        "machine": provenance.machine("cpu" if jax.default_backend() == "cpu" else "gpu"),
+        "versions": provenance.versions("jax", "jaxlib", "numpy", "scikit-image", "scipy"),
+        **provenance.commit("blursim_jax", "benchmarks/study/*.py"),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "rows": study(moved=False) + study(moved=True),
     }
