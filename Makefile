@@ -5,7 +5,7 @@ INSTALL = install --quiet --disable-pip-version-check --constraint
 
 .PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch lint types docs bench evidence clean
 demo: .venv/demo
-	.venv/bin/python examples/train_deblur_flax.py
+	.venv/bin/python examples/train_refocus_flax.py
 
 test: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
@@ -46,7 +46,7 @@ evidence: .venv/bench
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info examples/output
 
-.venv/demo: EXTRAS = jax,examples
+.venv/demo: EXTRAS = examples-jax
 .venv/test: EXTRAS = test
 .venv/bench: EXTRAS = benchmarks
 .venv/docs: EXTRAS = docs
@@ -64,7 +64,7 @@ clean:
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
 	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
 	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
-	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[jax,torch,examples]' flatbuffers pytest pytest-xdist scipy
+	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[examples-jax,examples-torch]' flatbuffers pytest pytest-xdist scipy
 	@touch $@
 
 .PRECIOUS: %/bin/pip

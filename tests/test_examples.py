@@ -16,6 +16,7 @@ import skimage
 import torch
 import train_deblur_flax
 import train_deblur_torch
+import train_refocus_flax
 import train_volume_flax
 import train_volume_torch
 
@@ -61,6 +62,49 @@ def test_training_prints_the_table_and_draws_the_picture(module, monkeypatch, ca
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*_deblur.HELD_OUT, "mean", "PSNR", "SSIM", "general", "specific"))
     assert skimage.io.imread(path).std() > 0
+
+
+def test_refocusing_prints_the_table_and_draws_the_picture(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "new" / "result.png"
+    run(monkeypatch, train_refocus_flax, "--steps", 2, "--output", path)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("chelsea", "PSNR", "SSIM", "training", "input", *train_refocus_flax.LOSSES))
+    assert skimage.io.imread(path).std() > 0
+
+
+def test_the_cat_is_not_trained_on():
+    assert "chelsea" not in train_refocus_flax.TRAIN
+
+
+def test_refocusing_pairs_are_moved_by_at_most_the_shift_and_repeat_with_the_seed(monkeypatch):
+    # Nothing is blurred, so a target is its input, moved.
+    monkeypatch.setattr(train_refocus_flax, "random_map", lambda rng, size: np.zeros((size, size, 1), np.float32))
+    monkeypatch.setattr(train_refocus_flax, "TRAIN", ("coffee",))
+    inputs, targets = next(train_refocus_flax.batches(np.random.default_rng(0), count=8))
+    assert inputs.shape == (8, 64, 64, 4)
+    assert targets.shape == (8, 64, 64, 3)
+    moves = list(np.ndindex(5, 5))
+    for x, y in zip(inputs, targets, strict=True):
+        inner = y[2:-2, 2:-2]
+        found = [move for move in moves if np.array_equal(x[move[0] :][:60, move[1] :][:, :60, :3], inner)]
+        assert len(found) == 1
+    np.testing.assert_array_equal(next(train_refocus_flax.batches(np.random.default_rng(0), count=8))[0], inputs)
+
+
+def test_a_map_is_from_0_to_1_and_reaches_both():
+    blur_here = train_refocus_flax.random_map(np.random.default_rng(0), 68)
+    assert blur_here.shape == (68, 68, 1)
+    assert blur_here.min() == 0
+    assert blur_here.max() == 1
+
+
+def test_out_of_focus_a_point_is_a_disk_and_a_plain_image_is_itself():
+    point = np.zeros((21, 21, 3), np.float32)
+    point[10, 10] = 1
+    disk = train_refocus_flax.out_of_focus(point)[..., 0]
+    assert disk.sum() == pytest.approx(1)
+    assert np.unique(disk.round(6)).size == 2
+    np.testing.assert_allclose(train_refocus_flax.out_of_focus(np.ones((21, 21, 3), np.float32)), 1, rtol=1e-6)
 
 
 def test_compared_files_give_the_loss_of_blursim(monkeypatch, capsys, tmp_path):
