@@ -3,9 +3,10 @@ PYTHON ?= python3
 SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch lint types docs bench evidence clean
+.PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch test-nightly-jax test-nightly-torch
+.PHONY: lint types docs dist constraints bench evidence clean
 demo: .venv/demo
-	.venv/bin/python examples/train_deblur_flax.py
+	.venv/bin/python examples/train_refocus_flax.py
 
 test: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
@@ -22,6 +23,14 @@ test-frameworks: .venv-frameworks/installed
 test-oldest: .venv-oldest-jax/installed
 	OMP_NUM_THREADS=1 .venv-oldest-jax/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_jax.py -k jax
 
+# Both parts on what the package index offers as pre-releases, and PIP_EXTRA_INDEX_URL as nightly ones: expected to fail
+# now and then.
+test-nightly-jax: .venv-nightly-jax/installed
+	OMP_NUM_THREADS=1 .venv-nightly-jax/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_jax.py -k jax
+
+test-nightly-torch: .venv-nightly-torch/installed
+	OMP_NUM_THREADS=1 .venv-nightly-torch/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_torch.py tests/test_module.py -k torch
+
 # PyTorch's part. Not in .ci/run: on Linux it brings 5.5 GB of CUDA packages.
 test-oldest-torch: .venv-oldest-torch/installed
 	OMP_NUM_THREADS=1 .venv-oldest-torch/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_torch.py tests/test_module.py -k torch
@@ -37,6 +46,21 @@ types: .venv/test
 docs: .venv/docs
 	.venv/bin/mkdocs build --strict
 
+# The sdist and, made from it, the wheel.
+dist: .venv/test
+	rm -rf dist
+	.venv/bin/python -m build
+	.venv/bin/twine check --strict dist/*
+	.venv/bin/check-wheel-contents dist/*.whl
+
+# Everything that the targets above install, in its newest releases, but PyTorch's, which stays.
+constraints: | .venv-constraints/bin/pip
+	grep '^torch==' .ci/constraints.txt > .venv-constraints/kept.txt
+	.venv-constraints/bin/pip $(INSTALL) .venv-constraints/kept.txt --upgrade --upgrade-strategy eager '.[test,docs,frameworks]'
+	{ sed -n '/^#/p' .ci/constraints.txt; .venv-constraints/bin/pip list --format freeze --exclude blursim --exclude pip \
+		| grep --invert-match --extended-regexp '^(cuda|nvidia|triton)' | sed 's/+.*//' | sort --ignore-case; } > .venv-constraints/new.txt
+	mv .venv-constraints/new.txt .ci/constraints.txt
+
 bench: .venv/bench
 	.venv/bin/python benchmarks/speed.py
 
@@ -46,7 +70,7 @@ evidence: .venv/bench
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info examples/output
 
-.venv/demo: EXTRAS = jax,examples
+.venv/demo: EXTRAS = examples-jax
 .venv/test: EXTRAS = test
 .venv/bench: EXTRAS = benchmarks
 .venv/docs: EXTRAS = docs
@@ -64,7 +88,11 @@ clean:
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
 	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
 	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
-	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[jax,torch,examples]' flatbuffers pytest pytest-xdist scipy
+	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[examples-jax,examples-torch]' flatbuffers pytest pytest-xdist scipy
+	@touch $@
+
+.venv-nightly-%/installed: pyproject.toml | .venv-nightly-%/bin/pip
+	$(@D)/bin/pip install --quiet --pre --upgrade --editable '.[examples-jax,examples-torch]' flatbuffers pytest pytest-xdist scipy
 	@touch $@
 
 .PRECIOUS: %/bin/pip

@@ -1,12 +1,14 @@
 """Makes one site of the project's pages, wherever they lie, and gives every clause of SPEC.md an address.
 
-MkDocs reads pages from docs/ alone. This brings in the others, rewrites the links between them, which fit the
-repository, turns a mention such as "SPEC 7.1" into a link, and formulas into MathML, which needs no script.
+MkDocs reads pages from docs/ alone. This brings in the others and rewrites the links between them, which fit the
+repository. It turns what GitHub shows otherwise into what the site can: `<!-- tabs -->` into tabs, formulas into
+MathML, which needs no script, and a mention such as "SPEC 7.1" into a link.
 """
 
 import html
 import posixpath
 import re
+import textwrap
 from pathlib import Path
 
 import griffe
@@ -14,21 +16,25 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-# Where the pages and pictures outside docs/ stand on the site.
+# What lies outside docs/ and is on the site too: at the same path, but for the README, which is the home page, and a
+# path that begins with a dot.
+PATTERNS = (
+    "*.md",
+    "CITATION.cff",
+    "LICENSE",
+    "examples/*.py",
+    "benchmarks/**/*.py",
+    "benchmarks/**/*.md",
+    "benchmarks/**/*.png",
+)
 OUTSIDE = {
-    "README.md": "index.md",
-    "SPEC.md": "SPEC.md",
-    "CHANGELOG.md": "CHANGELOG.md",
-    "CONTRIBUTING.md": "CONTRIBUTING.md",
-    "CITATION.cff": "CITATION.cff",
-    "LICENSE": "LICENSE",
-    "benchmarks/README.md": "benchmarks.md",
-    "benchmarks/results/ratio.png": "ratio.png",
-    **{f"examples/{path.name}": f"examples/{path.name}" for path in (ROOT / "examples").glob("*.py")},
-    "benchmarks/losses.py": "benchmarks/losses.py",
-    "benchmarks/focus_stack.py": "benchmarks/focus_stack.py",
+    str(path.relative_to(ROOT)): str(path.relative_to(ROOT))
+    for pattern in PATTERNS
+    for path in ROOT.glob(pattern)
 }
+OUTSIDE |= {"README.md": "index.md", ".github/SECURITY.md": "SECURITY.md"}
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
+TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", flags=re.DOTALL | re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
@@ -36,10 +42,14 @@ class Docstrings(griffe.Extension):
 
     def on_object(self, *, obj, **_):
         if obj.docstring:
-            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            text = re.sub(
+                r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE
+            )
             text = re.sub(r":math:`(.+?)`", r"$\1$", text)
             block = re.compile(r"^\.\. math::\s*((?:.+\n?)+)", flags=re.MULTILINE)
-            obj.docstring.value = block.sub(lambda match: f"$$\n{match[1].strip()}\n$$\n", text)
+            obj.docstring.value = block.sub(
+                lambda match: f"$$\n{match[1].strip()}\n$$\n", text
+            )
 
 
 def on_files(files, config):
@@ -52,20 +62,43 @@ def on_page_markdown(markdown, page, **_):
     here = page.file.src_uri
     folder = posixpath.dirname(IN_REPOSITORY.get(here, f"docs/{here}"))
     if here == "SPEC.md":
-        markdown = re.sub(r"^(\d+\.\d+)\. ", r"[\1.](#\1){ #\1 .clause } ", markdown, flags=re.MULTILINE)
-        markdown = re.sub(r"^## (\d+)\. .+$", r'<a id="\1"></a>\n\n\g<0>', markdown, flags=re.MULTILINE)
+        markdown = re.sub(
+            r"^(\d+\.\d+)\. ", r"[\1.](#\1){ #\1 .clause } ", markdown, flags=re.MULTILINE
+        )
+        markdown = re.sub(
+            r"^## (\d+)\. .+$", r'<a id="\1"></a>\n\n\g<0>', markdown, flags=re.MULTILINE
+        )
 
     def link(match):
         source = posixpath.normpath(posixpath.join(folder, match["path"]))
         target = OUTSIDE.get(source, source.removeprefix("docs/"))
         return f"]({posixpath.relpath(target, posixpath.dirname(here))}{match['anchor']})"
 
-    return re.sub(r"\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)(?P<anchor>(#[^)]*)?)\)", link, markdown)
+    markdown = TABS.sub(tabs, markdown)
+    markdown = re.sub(
+        r"^```math\n(.*?)^```$", r"$$\n\1$$", markdown, flags=re.DOTALL | re.MULTILINE
+    )
+    return re.sub(
+        r"\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)(?P<anchor>(#[^)]*)?)\)", link, markdown
+    )
+
+
+def tabs(match):
+    """Each part below a label such as **JAX** as a tab of that name."""
+    parts = re.split(r"^\*\*(\w+)\*\*$", match[1], flags=re.MULTILINE)
+    labelled = zip(parts[1::2], parts[2::2], strict=True)
+    return "\n".join(
+        f'=== "{label}"\n\n{textwrap.indent(part.strip(), "    ")}\n'
+        for label, part in labelled
+    )
 
 
 def on_page_content(content, page, files, **_):
     def formula(match):
-        return convert(html.unescape(match["tex"]), display="block" if match["open"] == "[" else "inline")
+        return convert(
+            html.unescape(match["tex"]),
+            display="block" if match["open"] == "[" else "inline",
+        )
 
     content = re.sub(
         r'<(?P<tag>div|span) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>',

@@ -19,7 +19,8 @@ def grid(
     image has more, blue where it has less, with one scale per row and kind, so that maps compare.
     """
     height, width = next(iter(rows.values()))[0].shape
-    size = (panel * len(columns) + 0.4, panel * height / width * len(rows) + 0.5)
+    size = (panel * len(columns) + 0.4, panel * height / width * len(rows) + 0.6)
+    fontsize = max(10, 1.1 * size[0])  # legible where the picture is as wide as a page
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -36,9 +37,9 @@ def grid(
                 ax.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
             if i == 0:
-                ax.set_title(title, fontsize=10)
+                ax.set_title(title, fontsize=fontsize)
             if j == 0:
-                ax.set_ylabel(label, fontsize=10)
+                ax.set_ylabel(label, fontsize=fontsize)
     save(figure, path)
 
 

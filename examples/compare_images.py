@@ -1,12 +1,13 @@
-"""BlurSim of two images, beside MSE, MAE and SSIM, and a picture of what its two terms see.
+"""BlurSim of two images, with MSE, MAE and SSIM alongside, and a picture of what its two terms see.
 
-    python examples/compare_images.py a.png b.png --alpha 0.8
+    python examples/compare_images.py a.png b.png
+    python examples/compare_images.py a.png b.png --spectrum complex --p 2 --normalization area --alpha 0.8
     python examples/compare_images.py
 
-Without files: two photographs and their Gaussian blurs, as in the original demonstration: a blur of the
-same scene must be nearer than another scene. Images are made grey and compared on the scale 0 to --range:
-255, that of 8-bit images and of the published figures, unless told otherwise. BlurSim, its terms and MAE
-grow in proportion to the scale, MSE with its square.
+The second line computes the loss as it was published. The third takes two photographs and their Gaussian blurs, as the
+original demonstration did: a blur of the same scene must be nearer than another scene. Images are made grey and
+compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told otherwise.
+BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
 """
 
 import argparse
@@ -45,12 +46,12 @@ def demonstration() -> list[tuple[str, np.ndarray, str, np.ndarray]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two image files of one size")
-    parser.add_argument("--alpha", type=float, default=0.8, help="weight of the specific term (default: %(default)s)")
+    parser.add_argument("--alpha", type=float, default=0.3, help="weight of the specific term (default: %(default)s)")
     parser.add_argument("--backend", choices=("jax", "torch"), default="jax", help="(default: %(default)s)")
     parser.add_argument("--spectrum", choices=("magnitude", "complex"), default="magnitude")
     parser.add_argument("--edges", choices=("magnitude", "vector"), default="magnitude")
-    parser.add_argument("--p", type=int, choices=(1, 2), default=2, help="norm (default: %(default)s)")
-    parser.add_argument("--normalization", choices=("area", "gain"), default="area")
+    parser.add_argument("--p", type=int, choices=(1, 2), default=1, help="norm (default: %(default)s)")
+    parser.add_argument("--normalization", choices=("area", "gain"), default="gain")
     parser.add_argument("--sobel-size", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--range", type=float, default=255, help="what white counts as (default: %(default)s)")
     default = _pictures.OUTPUT / "compare_images.png"

@@ -1,6 +1,6 @@
 """Draw the pictures of the README and of the pages into docs/, from photographs and from the pictures of two examples.
 
-make demo && .venv/bin/python examples/train_volume_torch.py && .venv/bin/python examples/readme_pictures.py
+make demo && .venv/bin/python examples/train_volume_flax.py && .venv/bin/python examples/readme_pictures.py
 """
 
 from pathlib import Path
@@ -23,19 +23,19 @@ def main() -> None:
     draw_blindness(sharp)
     draw_size(_deblur.photograph("camera"))
     shrink(DOCS / "blind.png", DOCS / "blind.png")
-    shrink(_pictures.OUTPUT / "deblur_flax.png", DOCS / "deblur.png")
-    shrink(_pictures.OUTPUT / "volume_torch.png", DOCS / "volumes.png")
+    shrink(_pictures.OUTPUT / "volume_flax.png", DOCS / "volumes.png")
+    Image.open(_pictures.OUTPUT / "refocus.png").convert("RGB").save(DOCS / "refocus.jpg", quality=90, optimize=True)
 
 
 def draw_blindness(sharp: np.ndarray) -> None:
     """A photograph changed in four ways, and what each option says of the change."""
     changed = {
         "Gaussian blur": skimage.filters.gaussian(sharp, sigma=1),
-        "negative about the mean": 2 * sharp.mean() - sharp,
+        "negative": 2 * sharp.mean() - sharp,
         "circular shift": np.roll(sharp, (60, 60), axis=(0, 1)),
         "point reflection": sharp[::-1, ::-1],
     }
-    figure = Figure(figsize=(10, 3.4))
+    figure = Figure(figsize=(8.5, 3.1))
     axes = figure.subplots(
         1, 1 + len(changed), gridspec_kw={"wspace": 0.05, "left": 0.01, "right": 0.99, "bottom": 0.36, "top": 0.92}
     )
@@ -49,7 +49,7 @@ def draw_blindness(sharp: np.ndarray) -> None:
         place = {"xycoords": "axes fraction", "fontsize": 10, "annotation_clip": False}
         axes[0].annotate(label, (1, -0.15 - 0.14 * i), ha="right", family="monospace", **place)
         for ax, image in zip(axes[1:], changed.values(), strict=True):
-            terms = blursim_terms(image, sharp, normalization="gain", **option)
+            terms = blursim_terms(image, sharp, **option)
             value = float(terms.specific if "edges" in label else terms.general)
             color, word = ("crimson", "0: blind") if value < 1e-6 else ("black", f"{value:.4f}")
             ax.annotate(word, (0.5, -0.15 - 0.14 * i), ha="center", color=color, **place)

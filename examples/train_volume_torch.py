@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from blursim_torch import blursim, linear_schedule
+from blursim_torch import blursim
 
 AXES = (-3, -2, -1)  # depth, height and width of volumes (N, C, D, H, W)
 LOSSES = {
-    "MSE": lambda x, y, alpha: nn.functional.mse_loss(x, y),
-    "L1": lambda x, y, alpha: nn.functional.l1_loss(x, y),
-    "BlurSim": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES),
-    "BlurSim, vector edges": lambda x, y, alpha: blursim(x, y, alpha, axes=AXES, edges="vector"),
+    "MSE": nn.functional.mse_loss,
+    "L1": nn.functional.l1_loss,
+    "BlurSim": lambda x, y: blursim(x, y, 0.3, axes=AXES),
+    "BlurSim, complex": lambda x, y: blursim(x, y, 0.3, axes=AXES, spectrum="complex"),
 }
 
 
@@ -45,13 +45,12 @@ class Refocus(nn.Module):
 def train(loss: str, batches: Iterator[_volumes.Pair], steps: int, seed: int) -> _volumes.Restore:
     torch.manual_seed(seed)
     model = Refocus().to(memory_format=torch.channels_last_3d)  # convolutions are faster so
-    alpha = linear_schedule(0.9, 0.1, steps)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     learning_rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with tqdm(range(steps), unit="step", desc=f"{loss}, seed {seed}") as progress:
         for step in progress:
             x, y = (torch.from_numpy(volumes)[:, None] for volumes in next(batches))
-            value = LOSSES[loss](model(x), y, alpha(step))
+            value = LOSSES[loss](model(x), y)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

@@ -2,6 +2,9 @@
 
 import ast
 import inspect
+import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pages import links
 
 import blursim_jax
 import blursim_torch
@@ -192,12 +196,75 @@ def test_wheel_holds_the_two_packages_and_nothing_else(distributions):
     assert any(name.endswith("/licenses/LICENSE") for name in metadata)
 
 
-def test_sdist_holds_what_the_wheel_is_made_from(distributions):
+def test_sdist_holds_what_it_is_made_and_tested_from(distributions):
     with tarfile.open(distributions[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     sources = {f"{package}/{name}" for package in PACKAGES for name in files(package)}
-    assert names - sources == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
-    assert names > sources
+    assert names >= sources | {
+        "LICENSE",
+        "README.md",
+        "SPEC.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "pyproject.toml",
+        "PKG-INFO",
+    }
+    assert names >= {
+        f"{folder}/{path.name}" for folder in ("tests", "examples") for path in (ROOT / folder).glob("*.py")
+    }
+    assert not any(Path(name).parts[:1] == (".venv",) or "output" in Path(name).parts for name in names)
+
+
+@pytest.mark.slow
+def test_sdist_passes_its_own_tests_with_the_wheel(distributions, tmp_path):
+    with tarfile.open(distributions[0]) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    zipfile.ZipFile(distributions[1]).extractall(tmp_path / "wheel")
+    (tree,) = tmp_path.glob("blursim-*")
+    for package in PACKAGES:
+        shutil.rmtree(tree / package)
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("pytest"), "-q", "-p", "no:cacheprovider", "tests/test_definition.py"],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "wheel")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_links_of_the_long_description_are_absolute_once_the_address_is_known(distributions):
+    (metadata,) = (name for name in zipfile.ZipFile(distributions[1]).namelist() if name.endswith("/METADATA"))
+    description = zipfile.ZipFile(distributions[1]).read(metadata).decode()
+    # These would break on the index; the release workflow knows the repository's address and mends them.
+    broken = [path for path, _ in links(description) if path]
+    assert {"docs/refocus.jpg", "docs/choosing.md"} <= set(broken)
+    absolute = runpy.run_path(str(ROOT / ".ci" / "absolute_links.py"))["absolute"]
+    mended = absolute(description, "https://example.org/owner/name", "v1")
+    assert not [path for path, _ in links(mended) if path]
+    assert "(https://example.org/owner/name/raw/v1/docs/refocus.jpg)" in mended
+    assert "(https://example.org/owner/name/blob/v1/CONTRIBUTING.md#what-may-change)" in mended
+    assert all((ROOT / path).is_file() for path in broken)
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_and_may_only_read(workflow):
+    text = workflow.read_text()
+    uses = re.findall(r"uses: (\S+)(.*)", text)
+    assert uses
+    assert all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", action) for action, _ in uses)
+    assert all(re.fullmatch(r"  # v\d+\.\d+\.\d+", comment) for _, comment in uses)
+    assert "\npermissions: {contents: read}\n" in text
+    assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+
+
+@pytest.mark.parametrize("constraints", sorted((ROOT / ".ci").glob("*.txt")), ids=lambda path: path.stem)
+def test_constraints_name_one_release_of_each_package(constraints):
+    lines = [line for line in constraints.read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    names = [line.partition("==")[0].lower() for line in lines]
+    assert len(set(names)) == len(names)
 
 
 def test_distributions_pass_the_checks_of_the_index(distributions):

@@ -1,34 +1,42 @@
-"""The README's examples run as they stand, and its links lead somewhere."""
+"""The README's snippets run as they stand and print what it says they print, and its links lead somewhere."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import anchors, code_and_printed, links
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_each_backend_has_an_example():
-    assert [re.findall(r"from (blursim_\w+) import", code) for code in EXAMPLES] == [["blursim_jax"], ["blursim_torch"]]
-
-
-@pytest.mark.parametrize("code", EXAMPLES, ids=("jax", "torch"))
-def test_example_runs_and_gives_a_gradient(code):
+@pytest.mark.parametrize("backend", ["JAX", "PyTorch"])
+def test_snippets_run_and_print_what_is_shown(backend, capsys):
     names: dict = {}
-    exec(code, names)
-    gradient = np.asarray(names["gradient"] if "gradient" in names else names["prediction"].grad)
-    assert names["loss"] > 0
-    assert gradient.shape == names["target"].shape
+    snippets = code_and_printed(README, backend)
+    assert len(snippets) == 2
+    for code, shown in snippets:
+        exec(code, names)
+        assert capsys.readouterr().out == shown
+    gradient = np.asarray(names["gradient"] if backend == "JAX" else names["x"].grad)
+    assert gradient.shape == names["y"].shape
     assert np.all(np.isfinite(gradient))
     assert np.any(gradient != 0)
 
 
 def test_links_lead_to_files_and_headings():
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        path, _, anchor = target.partition("#")
-        assert (ROOT / path).is_file(), target
-        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), flags=re.MULTILINE) if anchor else []
-        assert not anchor or anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings], target
+    for path, anchor in links(README):
+        assert (ROOT / path).is_file(), path
+        assert not anchor or anchor in anchors((ROOT / path).read_text()), f"{path}#{anchor}"
+
+
+def test_commands_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for target, extras, command in re.findall(
+        r"\| `make (\w+)` \| `pip install -e '\.\[([\w-]+)\]'`, then `python (.+?)`", README
+    ):
+        assert re.search(rf"^\.venv/{target}: EXTRAS = {extras}$", makefile, flags=re.MULTILINE)
+        assert re.search(rf"^{target}: .*\n\t.*\.venv/bin/python {re.escape(command)}", makefile, flags=re.MULTILINE)
+    assert "`make demo`" in README
+    assert "`make test`" in README
