@@ -1,6 +1,6 @@
 # Each target makes a virtual environment, or completes it when pyproject.toml or the constraints change.
 PYTHON ?= python3
-SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py prepare.py)
+SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py laws.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
 .PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch test-nightly-jax test-nightly-torch

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import peers
 
-ALPHA = 0.8
+ALPHA = 0.3
 FLOOR = "FFT floor"
 DEFAULT: dict[str, dict[str, Any]] = {"blursim": {}}
-VECTORS = {"spectrum": "complex", "edges": "vector"}
 OTHERS: dict[str, dict[str, Any]] = {
-    'blursim, spectrum="complex", edges="vector"': VECTORS,
-    "blursim, p=1": {"p": 1},
-    'blursim, p=1, spectrum="complex", edges="vector"': {"p": 1, **VECTORS},
+    "blursim, p=2": {"p": 2},
+    'blursim, spectrum="complex"': {"spectrum": "complex"},
+    'blursim, p=2, spectrum="complex", edges="vector"': {"p": 2, "spectrum": "complex", "edges": "vector"},
 }
-# Sections in which other options than the default ones compete, and the loss prepared.
+# Sections in which other options than the default ones compete.
 WHOLE = ("batches", "volumes")
 
 
@@ -25,7 +24,8 @@ WHOLE = ("batches", "volumes")
 class Contestant:
     """forward() gives the loss, backward() the loss and its gradient for x, memory() multiples of the bytes of x.
 
-    operations() counts what of both launches a kernel: all operations but those that only look at memory otherwise.
+    kernels() counts the large ones that loss and gradient launch, which read or write a quarter of x or more, and the
+    bytes that these read and write for each pixel.
     """
 
     backend: str
@@ -33,7 +33,7 @@ class Contestant:
     forward: Callable[[], Any]
     backward: Callable[[], Any] | None = None
     memory: Callable[[], float] | None = None
-    operations: Callable[[], tuple[int, int]] | None = None
+    kernels: Callable[[], tuple[int, int, float]] | None = None
 
 
 def images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -72,14 +72,14 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
         raise RuntimeError(f"expected JAX on {device}, got {jax.default_backend()}; install jax for that device")
     x, y = (jnp.asarray(image, dtype) for image in images(shape))
 
-    def contestant(name: str, loss: Callable[..., Any], target: Any = y) -> Contestant:
+    def contestant(name: str, loss: Callable[..., Any]) -> Contestant:
         gradient = jax.jit(jax.value_and_grad(loss))
 
         def memory() -> float:
             """Temporaries of value_and_grad: neither its arguments nor its results."""
-            return gradient.lower(x, target).compile().memory_analysis().temp_size_in_bytes / x.nbytes
+            return gradient.lower(x, y).compile().memory_analysis().temp_size_in_bytes / x.nbytes
 
-        return Contestant("jax", name, partial(jax.jit(loss), x, target), partial(gradient, x, target), memory)
+        return Contestant("jax", name, partial(jax.jit(loss), x, y), partial(gradient, x, y), memory)
 
     # No FFT exists for half precision: its floor is that of float32.
     wide = [image.astype(jnp.promote_types(dtype, jnp.float32)) for image in (x, y)]
@@ -90,8 +90,6 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
         contestants.append(contestant(name, loss))
     if section not in WHOLE:
         return contestants
-    loss = lambda x, y: blursim_jax.blursim(x, y, ALPHA, axes=axes)
-    contestants.append(contestant("blursim, prepared y", loss, blursim_jax.prepare(y, axes=axes)))
     return [*contestants, contestant("mean squared error", lambda x, y: jnp.mean((x - y) ** 2))]
 
 
@@ -103,19 +101,23 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
     import blursim_torch
 
     class Launches(TorchDispatchMode):
-        """Counts what is no view and makes no empty memory."""
+        """Counts what is no view and makes no empty memory, and what it reads and writes."""
 
-        count = 0
+        count, bytes = 0, 0
 
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = function(*args, **(kwargs or {}))
             idle = function.is_view or function.overloadpacket.__name__ in (
                 "empty",
                 "empty_like",
                 "detach",
                 "_unsafe_view",
             )
-            self.count += not idle
-            return function(*args, **(kwargs or {}))
+            sizes = [t.nbytes for t in torch.utils._pytree.tree_leaves((args, kwargs, found)) if torch.is_tensor(t)]
+            if not idle and 4 * max(sizes, default=0) >= x.nbytes:
+                self.count += 1
+                self.bytes += sum(sizes)
+            return found
 
     variants = DEFAULT | OTHERS if section in WHOLE else DEFAULT
     axes = spatial(section)
@@ -124,31 +126,33 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
     x, y = (torch.from_numpy(image).to(where, getattr(torch, dtype)) for image in images(shape))
     leaf = x.clone().requires_grad_()
 
-    def contestant(backend: str, name: str, loss: Callable[..., Any], target: Any = y) -> Contestant:
+    def contestant(backend: str, name: str, loss: Callable[..., Any]) -> Contestant:
         def backward() -> Any:
-            value = loss(leaf, target)
+            value = loss(leaf, y)
             return value, *torch.autograd.grad(value, leaf)
 
         def memory() -> float:
-            """What autograd keeps alive until the backward, x and y among it, each storage once."""
+            """What autograd keeps alive until the backward beside x and y themselves, each storage once."""
             kept: list[torch.Tensor] = []
             keep = lambda saved: kept.append(saved) or saved
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
-                value = loss(leaf, target)
+                value = loss(leaf, y)
             storages = [saved.untyped_storage() for saved in kept]
             bytes_of = {storage.data_ptr(): storage.nbytes() for storage in storages}
+            for image in (leaf, y):
+                bytes_of.pop(image.untyped_storage().data_ptr(), None)
             del value
             return sum(bytes_of.values()) / x.nbytes
 
-        def operations() -> tuple[int, int]:
+        def kernels() -> tuple[int, int, float]:
             with Launches() as forwards:
-                value = loss(leaf, target)
+                value = loss(leaf, y)
             with Launches() as backwards:
                 torch.autograd.grad(value, leaf)
-            return forwards.count, backwards.count
+            return forwards.count, backwards.count, (forwards.bytes + backwards.bytes) / x.numel()
 
-        counted = operations if backend == "torch eager" else None
-        return Contestant(backend, name, partial(loss, x, target), backward, memory, counted)
+        counted = kernels if backend == "torch eager" else None
+        return Contestant(backend, name, partial(loss, x, y), backward, memory, counted)
 
     wide = [image.to(torch.promote_types(image.dtype, torch.float32)) for image in (x, y)]
     forward, backward = (partial(f, torch.fft, axes, *wide) for f in (floor, floor_backward))
@@ -159,10 +163,6 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
         for name, options in variants.items():
             loss = lambda x, y, options=options: blursim_torch.blursim(x, y, ALPHA, axes=axes, **options)
             contestants.append(contestant(backend, name, compiler(loss)))
-        if section in WHOLE:
-            loss = lambda x, y: blursim_torch.blursim(x, y, ALPHA, axes=axes)
-            target = blursim_torch.prepare(y, axes=axes)
-            contestants.append(contestant(backend, "blursim, prepared y", compiler(loss), target))
     if section in peers.SECTIONS:
         contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed(section).items()]
     if section == "peers" and device == "cpu" and dtype in ("float32", "float64"):

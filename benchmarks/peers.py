@@ -12,7 +12,7 @@ def published(x: np.ndarray, y: np.ndarray, alpha: float) -> float:
     """BlurSim with the arithmetic of the code of 2023: NumPy and OpenCV, one grey image after the other.
 
     It compares the complex DFTs and the lengths of the 5 x 5 Sobel vectors, divides both norms by
-    H W, and has no gradient: blursim(..., spectrum="complex"), mean over the images.
+    H W, and has no gradient: blursim(..., spectrum="complex", p=2, normalization="area"), mean over the images.
     """
     cv2 = importlib.import_module("cv2")
 

@@ -40,18 +40,21 @@ def table(rows: list[dict[str, Any]]) -> str:
     shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
     contestants: dict[tuple[str, str], dict[Any, dict[str, Any]]] = {}
     for row in rows:
-        contestants.setdefault((row["backend"], row["name"]), {})[tuple(row["shape"])] = row
+        backend = row["backend"] + ", no page faults" * bool(row["kept_free"])
+        contestants.setdefault((backend, row["name"]), {})[tuple(row["shape"])] = row
     with_memory = any(row["memory"] is not None for row in rows)
-    with_operations = any(row.get("operations") for row in rows)
-    head = ["backend", "loss", *map(str, shapes)] + ["memory / x"] * with_memory + ["operations"] * with_operations
+    with_kernels = any(row.get("kernels") for row in rows)
+    head = ["backend", "loss", *map(str, shapes)] + ["memory / x"] * with_memory
+    head += ["kernels", "bytes / pixel"] * with_kernels
     lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     for (backend, name), of in contestants.items():
         memories = [row["memory"] for row in of.values() if row["memory"] is not None]
         memory = [f"{max(memories):.1f}" if memories else ""] * with_memory
-        counts = [" + ".join(map(str, row["operations"])) for row in of.values() if row.get("operations")]
-        operations = [counts[0] if counts else ""] * with_operations
+        counts = [row["kernels"] for row in of.values() if row.get("kernels")]
+        forward, backward, size = counts[0] if counts else (None,) * 3
+        kernels = [f"{forward} + {backward}", f"{size:.0f}"] if counts else ["", ""] * with_kernels
         cells = (cell(of[shape]) if shape in of else "" for shape in shapes)
-        lines.append([backend, name, *cells, *memory, *operations])
+        lines.append([backend, name, *cells, *memory, *kernels])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -70,7 +73,8 @@ def entry(times: dict[str, Any] | str | None, absolute: bool) -> str:
 
 def heading(results: dict[str, Any]) -> str:
     machine, versions, options = results["machine"], results["versions"], results["options"]
-    where = machine["gpu"] or f"{machine['cpu']}, {options['threads']} of {machine['cores']} cores"
+    threads = f"{options['threads']} threads" if options["threads"] else "2 threads for JAX, 1 for PyTorch"
+    where = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores, {threads}"
     backends = {row["backend"] for row in results["measurements"]}
     frameworks = ["jax"] * ("jax" in backends) + ["torch"] * ("torch" in backends)
     state = results["commit"][:12] + " with changes" * results["modified"]
@@ -131,6 +135,8 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
     for results in all_results:
         for row in results["measurements"]:
             if row["name"] == "blursim" and row["section"] in ("sides", "odd") and isinstance(row[direction], dict):
+                if row["kept_free"]:
+                    continue
                 words = [row["backend"], results["machine"]["gpu"], row["dtype"] if row["dtype"] != "float32" else None]
                 sides, ratios = found.setdefault((", ".join(filter(None, words)), row["section"]), ([], []))
                 sides.append((row["shape"][-2] * row["shape"][-1]) ** 0.5)

@@ -34,10 +34,14 @@ VOLUMES = ["2x64x128x128", "1x128x256x256"]
 # Odd, prime, and as cameras and screens have them.
 ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
 PATIENCE, LEAST_ROUNDS = 60, 5
+THREADS = {"jax": 2, "torch": 1, "peers": 1}
 PEERS = ["kornia", "monai", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
 # A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
 # peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
 PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
+# Freed memory that the C library keeps, in bytes: with 0, its default, it gives large images back to the system, and
+# every call faults their pages in anew.
+KEPT_FREE = {"jax": [0], "torch": [0, 2**28], "peers": [0]}
 
 
 def main() -> None:
@@ -45,8 +49,11 @@ def main() -> None:
     kinds = {process: [kind for kind in of if kind in options.backends] for process, of in PROCESSES.items()}
     rows = []
     for process in filter(kinds.get, PROCESSES):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit, (options,)) as pool:
-            rows += pool.submit(measure, process, kinds[process], options).result()
+        for kept_free in KEPT_FREE[process]:
+            os.environ["MALLOC_TOP_PAD_"] = str(kept_free)  # read by the C library as the process starts
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit, (options, process)) as pool:
+                found = pool.submit(measure, process, kinds[process], options).result()
+            rows += [{**row, "kept_free": kept_free} for row in found]
     results = {
         "machine": machine(options.device),
         "versions": versions("jax", "jaxlib", "torch", "numpy", *PEERS),
@@ -72,7 +79,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtypes", nargs="+", help="float32 (and bfloat16 on a GPU) if not given")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, help="back to back in one timing: 1, on a GPU 10 if not given")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="2 for JAX and 1 for PyTorch if not given")
     parser.add_argument("--output", type=Path, help="results/<machine>-<backends>.json if not given")
     options = parser.parse_args(words)
     gpu = options.device == "gpu"
@@ -82,13 +89,14 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def limit(options: argparse.Namespace) -> None:
+def limit(options: argparse.Namespace, process: str) -> None:
     """Before any framework is imported: its device, and its threads (XLA starts as many as it may run on)."""
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    threads = options.threads or THREADS[process]
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     if options.device == "cpu":
         os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -127,7 +135,7 @@ def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list
                     "name": entrant.name,
                 }
                 ran = section not in ("sides", "odd") and isinstance(backward, dict)
-                for figure in ("memory", "operations"):
+                for figure in ("memory", "kernels"):
                     measured = getattr(entrant, figure)
                     row[figure] = measured() if measured and ran else None
                 rows.append({**row, "forward": forward, "backward": backward})

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from jax import Array
 
@@ -21,4 +20,4 @@ def device(array: Array) -> str:
 
 def is_known(length: Any) -> bool:
     """Whether an axis has a length that the maps can be made for: in jax.export it may have a name only."""
-    return jax.core.is_constant_dim(length) if hasattr(jax.core, "is_constant_dim") else isinstance(length, int)
+    return isinstance(length, int)
