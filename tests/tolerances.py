@@ -11,6 +11,7 @@ GRADIENT_32_MEANS = (
     5e-2  # p = 1: of all the signs some 1e-4 are those of rounding errors, sqrt(1e-4) of the norm each way
 )
 CENTRAL_DIFFERENCE = 1e-6  # step 1e-5: truncation about step^2 times the third derivative, rounding about eps / step
+CHECK_GRADS = 1e-5  # jax.test_util's step is 1e-4 in float64: at second order rounding comes to eps / step^2
 PUBLISHED = 5e-5  # the published figures have four decimals
 
 # Against 0, for images with values around 1.
