@@ -8,7 +8,7 @@ from jax import Array
 
 def described(array: Any) -> str:
     """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
-    if not isinstance(array, (Array, np.ndarray)):
+    if not isinstance(array, (Array, np.ndarray)) or type(array).__name__ == "JetTracer":
         return type(array).__name__
     return str(array.dtype)
 

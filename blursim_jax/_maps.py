@@ -98,7 +98,7 @@ class Sobel(Identity):
         """
         first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
         corners = sum(others, first)
-        return self._smooth(corners, "symmetric") / (self.gain * self._border(corners.dtype))
+        return self._smooth(corners, "symmetric") / (self.gain * self._border(components[0]))
 
     def _smooth(self, x: Array, mirror: Literal["reflect", "symmetric"]) -> Array:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -116,19 +116,19 @@ class Sobel(Identity):
         return x
 
     def _across_transposed(self, x: Array, own: int) -> Array:
-        x = x * self._border(x.dtype, own)
+        x = x * self._border(x, own)
         for axis in self.axes:
             before, after = _neighbours(x, axis)
             x = before - after if axis == own else before + after
         return x
 
-    def _border(self, dtype: jnp.dtype, own: int | None = None) -> Array:
+    def _border(self, x: Array, own: int | None = None) -> Array:
         """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
-        weight = jnp.ones((), dtype)
+        weight = jnp.ones((1,) * x.ndim, x.dtype)
         for axis, length in zip(self.axes, self.shape, strict=True):
-            i = jnp.arange(length)
-            ends = jnp.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).astype(dtype)
-            weight = weight * jnp.expand_dims(ends, range(1, -axis))
+            i = lax.broadcasted_iota(jnp.int32, [length if j == axis else 1 for j in range(-x.ndim, 0)], x.ndim + axis)
+            ends = jnp.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).astype(x.dtype)
+            weight = weight * ends
         return weight
 
 

@@ -59,7 +59,8 @@ class Fourier(Identity):
         return torch.where(own_mirror_image, columns, 2 * columns).sum(-1)
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
-        lengths[self._dc] = first[self._dc]  # SPEC 3.3
+        # SPEC 3.3. In place it costs nothing; by copy_ an exported program could not be differentiated.
+        lengths[self._dc].zero_().add_(first[self._dc])
         return lengths
 
     @property
@@ -101,7 +102,7 @@ class Sobel(Identity):
         """
         first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
         corners = sum(others, first)
-        return self._smooth(corners, "symmetric").mul_(1 / (self.gain * self._border(corners)))
+        return self._smooth(corners, "symmetric").mul_(1 / (self.gain * self._border(components[0])))
 
     def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -125,12 +126,12 @@ class Sobel(Identity):
             x = before - after if axis == own else before + after
         return x
 
-    def _border(self, like: Tensor, own: int | None = None) -> Tensor:
+    def _border(self, x: Tensor, own: int | None = None) -> Tensor:
         """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
-        weight = torch.ones((), dtype=like.dtype, device=like.device)
+        weight = torch.ones((), dtype=x.dtype, device=x.device)
         for axis, length in zip(self.axes, self.shape, strict=True):
-            i = torch.arange(length, device=like.device)
-            ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(like.dtype)
+            i = torch.arange(length, device=x.device)
+            ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(x.dtype)
             weight = weight * ends[(..., *(None for _ in range(1, -axis)))]
         return weight
 
