@@ -22,8 +22,9 @@ class Entries(NamedTuple):
     lengths: Tensor
 
 
-# A private name of PyTorch's; where it is missing everything counts as watched.
+# A private name of PyTorch's; where it is missing everything counts as watched. The other is missing in PyTorch 2.6.
 _functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def distance(A: Identity, x: Tensor, y: Tensor, p: int, lengths: bool) -> Tensor:
@@ -54,8 +55,8 @@ class _Distance(torch.autograd.Function):
 
 
 def _watched(x: Tensor, y: Tensor) -> bool:
-    """Whether another than autograd differentiates or records: torch.func, forward mode, torch.jit.trace."""
-    if _functorch_is_active() or torch.jit.is_tracing():  # type: ignore[attr-defined]  # it is documented all the same
+    """Whether another than autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
+    if _functorch_is_active() or _is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]  # it is documented all the same
         return True
     return any(forward_ad.unpack_dual(image).tangent is not None for image in (x, y))
 
@@ -108,7 +109,7 @@ def entries(A: Identity, x: Tensor) -> Entries:
     components = A(x)
     squares = components[0].square()
     for component in components[1:]:
-        squares = squares.addcmul_(component, component)
+        squares = torch.addcmul(squares, component, component)
     # A view that changes nothing, but torch.compile then computes the squares once, not at each of their uses.
     return Entries(components, _root(squares.as_strided(squares.shape, squares.stride())))
 

@@ -11,19 +11,16 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Identity:
     """x itself; by Parseval's theorem as good as the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
 
     shape: tuple[int, ...]  # of an image, n lengths
 
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(-len(self.shape), 0))
-
-    @property
-    def entries(self) -> int:
-        return math.prod(self.shape)
+    def __post_init__(self) -> None:
+        # Not when they are asked for: a product of symbolic lengths can't leave the Function that torch.compile traces.
+        self.axes = tuple(range(-len(self.shape), 0))
+        self.entries = math.prod(self.shape)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         return [x]
@@ -40,7 +37,7 @@ class Identity:
         return lengths
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fourier(Identity):
     """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
 
@@ -74,7 +71,7 @@ class Fourier(Identity):
         return torch.cat([half, mirror], -1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sobel(Identity):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
