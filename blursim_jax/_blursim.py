@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from blursim_jax import _checks
-from blursim_jax._checks import Edges, Normalization, Order, Reduction, Spectrum
+from blursim_jax._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_jax._distance import difference, distance
 from blursim_jax._maps import Fourier, Identity, Sobel
 
@@ -92,7 +92,8 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    x, y, mask, options = _accepted(x, y, mask, axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    x, y, mask, options = _accepted(x, y, mask, options)
     alpha = _unwrapped(alpha)
     _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
@@ -128,7 +129,8 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         ((8, 3), (8, 3))
     """
-    x, y, mask, options = _accepted(x, y, mask, axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    x, y, mask, options = _accepted(x, y, mask, options)
     return _terms(x, y, mask, options)
 
 
@@ -156,24 +158,13 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         ((48, 64), (48, 64))
     """
-    x, y, _, options = _accepted(x, y, None, axes, spectrum, edges, 1, "gain", sobel_size, "none")
+    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
+    x, y, _, options = _accepted(x, y, None, options)
     return _maps(x, y, options)
 
 
-class _Options(NamedTuple):
-    """What is known before anything is computed; axes are counted from the end."""
-
-    axes: tuple[int, ...]
-    spectrum: str
-    edges: str
-    p: int
-    normalization: str
-    sobel_size: int
-    reduction: str
-
-
 @functools.partial(jax.jit, static_argnames=("options", "only"))
-def _loss(x: Array, y: Array, alpha: ArrayLike, mask: Array | None, options: _Options, only: int | None) -> Array:
+def _loss(x: Array, y: Array, alpha: ArrayLike, mask: Array | None, options: Options, only: int | None) -> Array:
     """(1 - alpha) G + alpha E, or one of them only (SPEC 2)."""
     x, y = _compared(x, y, mask, options.axes)
     if only == 0:
@@ -186,14 +177,14 @@ def _loss(x: Array, y: Array, alpha: ArrayLike, mask: Array | None, options: _Op
 
 
 @functools.partial(jax.jit, static_argnames="options")
-def _terms(x: Array, y: Array, mask: Array | None, options: _Options) -> Terms:
+def _terms(x: Array, y: Array, mask: Array | None, options: Options) -> Terms:
     """G and E (SPEC 2.5)."""
     x, y = _compared(x, y, mask, options.axes)
     return Terms(*(_reduced(term(x, y, options), options.reduction) for term in (_general, _specific)))
 
 
 @functools.partial(jax.jit, static_argnames="options")
-def _maps(x: Array, y: Array, options: _Options) -> Maps:
+def _maps(x: Array, y: Array, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
     x, y = _compared(x, y, None, options.axes)
     last = tuple(range(-len(options.axes), 0))
@@ -204,7 +195,7 @@ def _maps(x: Array, y: Array, options: _Options) -> Maps:
     return Maps(*(jnp.moveaxis(image, last, options.axes) for image in (spectrum, edges)))
 
 
-def _general(x: Array, y: Array, options: _Options) -> Array:
+def _general(x: Array, y: Array, options: Options) -> Array:
     """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
     shape = tuple(x.shape[-len(options.axes) :])
     parseval = options.spectrum == "complex" and options.p == 2
@@ -212,37 +203,22 @@ def _general(x: Array, y: Array, options: _Options) -> Array:
     return distance(A, x, y, options.p, options.spectrum == "magnitude")
 
 
-def _specific(x: Array, y: Array, options: _Options) -> Array:
+def _specific(x: Array, y: Array, options: Options) -> Array:
     """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
     A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
     E = distance(A, x, y, options.p, options.edges == "magnitude")
     return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
 
 
-def _accepted(
-    x: Any,
-    y: Any,
-    mask: Any,
-    axes: Any,
-    spectrum: str,
-    edges: str,
-    p: Any,
-    normalization: str,
-    sobel_size: Any,
-    reduction: str,
-) -> tuple[Array, Array, Array | None, _Options]:
+def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Array, Array, Array | None, Options]:
     """The arguments that all functions share, checked."""
-    _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
-    _checks.check_p(p)
-    axes = _checks.checked_axes(axes)
-    _checks.check_sobel_size(sobel_size)
+    options = _checks.checked_options(options)
     x, y, mask = map(_unwrapped, (x, y, mask))
-    _checks.check_images(x, y, axes, sobel_size)
+    _checks.check_images(x, y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x)
-    axes = tuple(axis % x.ndim - x.ndim for axis in axes)
-    return *jax.tree.map(jnp.asarray, (x, y, mask)), _Options(
-        axes, spectrum, edges, int(p), normalization, int(sobel_size), reduction
-    )
+    options = options._replace(axes=tuple(axis % x.ndim - x.ndim for axis in options.axes))
+    x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
+    return x, y, mask, options
 
 
 def _unwrapped(array: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from blursim_torch import _checks
-from blursim_torch._checks import Edges, Normalization, Order, Reduction, Spectrum
+from blursim_torch._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_torch._distance import difference, distance
 from blursim_torch._maps import Fourier, Identity, Sobel
 
@@ -90,7 +90,8 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    x, y, mask, options = _accepted(x, y, mask, axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    x, y, mask, options = _accepted(x, y, mask, options)
     _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
     # The number 0 or 1 is known before anything is computed, and one term is enough.
@@ -125,7 +126,8 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         (torch.Size([8, 3]), torch.Size([8, 3]))
     """
-    x, y, mask, options = _accepted(x, y, mask, axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
+    x, y, mask, options = _accepted(x, y, mask, options)
     return _terms(x, y, mask, options)
 
 
@@ -153,24 +155,13 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         (torch.Size([48, 64]), torch.Size([48, 64]))
     """
-    x, y, _, options = _accepted(x, y, None, axes, spectrum, edges, 1, "gain", sobel_size, "none")
+    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
+    x, y, _, options = _accepted(x, y, None, options)
     return _maps(x, y, options)
 
 
-class _Options(NamedTuple):
-    """What is known before anything is computed; axes are counted from the end."""
-
-    axes: tuple[int, ...]
-    spectrum: str
-    edges: str
-    p: int
-    normalization: str
-    sobel_size: int
-    reduction: str
-
-
 def _loss(
-    x: Tensor, y: Tensor, alpha: float | Tensor, mask: Tensor | None, options: _Options, only: int | None
+    x: Tensor, y: Tensor, alpha: float | Tensor, mask: Tensor | None, options: Options, only: int | None
 ) -> Tensor:
     """(1 - alpha) G + alpha E, or one of them only (SPEC 2)."""
     x, y = _compared(x, y, mask, options.axes)
@@ -183,13 +174,13 @@ def _loss(
     return _reduced((1 - alpha) * G + alpha * E, options.reduction)
 
 
-def _terms(x: Tensor, y: Tensor, mask: Tensor | None, options: _Options) -> Terms:
+def _terms(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> Terms:
     """G and E (SPEC 2.5)."""
     x, y = _compared(x, y, mask, options.axes)
     return Terms(*(_reduced(term(x, y, options), options.reduction) for term in (_general, _specific)))
 
 
-def _maps(x: Tensor, y: Tensor, options: _Options) -> Maps:
+def _maps(x: Tensor, y: Tensor, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
     x, y = _compared(x, y, None, options.axes)
     last = tuple(range(-len(options.axes), 0))
@@ -200,7 +191,7 @@ def _maps(x: Tensor, y: Tensor, options: _Options) -> Maps:
     return Maps(*(image.movedim(last, options.axes) for image in (spectrum, edges)))
 
 
-def _general(x: Tensor, y: Tensor, options: _Options) -> Tensor:
+def _general(x: Tensor, y: Tensor, options: Options) -> Tensor:
     """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
     shape = tuple(x.shape[-len(options.axes) :])
     parseval = options.spectrum == "complex" and options.p == 2
@@ -208,34 +199,20 @@ def _general(x: Tensor, y: Tensor, options: _Options) -> Tensor:
     return distance(A, x, y, options.p, options.spectrum == "magnitude")
 
 
-def _specific(x: Tensor, y: Tensor, options: _Options) -> Tensor:
+def _specific(x: Tensor, y: Tensor, options: Options) -> Tensor:
     """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
     A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
     E = distance(A, x, y, options.p, options.edges == "magnitude")
     return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
 
 
-def _accepted(
-    x: Any,
-    y: Any,
-    mask: Any,
-    axes: Any,
-    spectrum: str,
-    edges: str,
-    p: Any,
-    normalization: str,
-    sobel_size: Any,
-    reduction: str,
-) -> tuple[Tensor, Tensor, Tensor | None, _Options]:
+def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Tensor, Tensor, Tensor | None, Options]:
     """The arguments that all functions share, checked."""
-    _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
-    _checks.check_p(p)
-    axes = _checks.checked_axes(axes)
-    _checks.check_sobel_size(sobel_size)
-    _checks.check_images(x, y, axes, sobel_size)
+    options = _checks.checked_options(options)
+    _checks.check_images(x, y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x)
-    axes = tuple(axis % x.ndim - x.ndim for axis in axes)
-    return x, y, mask, _Options(axes, spectrum, edges, int(p), normalization, int(sobel_size), reduction)
+    options = options._replace(axes=tuple(axis % x.ndim - x.ndim for axis in options.axes))
+    return x, y, mask, options
 
 
 def _compared(x: Tensor, y: Tensor, mask: Tensor | None, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,22 @@
 """BlurSim as a torch.nn.Module."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from blursim_torch import _checks
 from blursim_torch._blursim import blursim
-from blursim_torch._checks import Edges, Normalization, Order, Reduction, Spectrum
+from blursim_torch._checks import (
+    Edges,
+    Normalization,
+    Options,
+    Order,
+    Reduction,
+    Spectrum,
+    check_alpha,
+    checked_options,
+)
 
 
 class BlurSim(torch.nn.Module):
@@ -48,18 +56,9 @@ class BlurSim(torch.nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _checks.check_alpha(alpha)
-        _checks.check_words(spectrum=spectrum, edges=edges, normalization=normalization, reduction=reduction)
-        _checks.check_p(p)
-        _checks.check_sobel_size(sobel_size)
+        check_alpha(alpha)
         self.alpha = alpha
-        self.axes = _checks.checked_axes(axes)
-        self.spectrum: Spectrum = spectrum
-        self.edges: Edges = edges
-        self.p: Order = p
-        self.normalization: Normalization = normalization
-        self.sobel_size = sobel_size
-        self.reduction: Reduction = reduction
+        self.options = checked_options(Options(axes, spectrum, edges, p, normalization, sobel_size, reduction))
 
     if TYPE_CHECKING:
 
@@ -67,11 +66,7 @@ class BlurSim(torch.nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss between x and y, within mask if one is given; see `blursim`."""
-        return blursim(x, y, self.alpha, mask=mask, **self._options())
+        return blursim(x, y, self.alpha, mask=mask, **self.options._asdict())
 
     def extra_repr(self) -> str:
-        return ", ".join([f"alpha={self.alpha}", *(f"{k}={v!r}" for k, v in self._options().items())])
-
-    def _options(self) -> dict[str, Any]:
-        names = ("axes", "spectrum", "edges", "p", "normalization", "sobel_size", "reduction")
-        return {name: getattr(self, name) for name in names}
+        return ", ".join([f"alpha={self.alpha}", *(f"{k}={v!r}" for k, v in self.options._asdict().items())])
