@@ -1,6 +1,7 @@
 """Precision: float32 against float64 on photographs and noise, half precision, mixed dtypes, autocast, range."""
 
 from functools import cache
+from itertools import product
 
 import jax
 import numpy as np
@@ -11,67 +12,102 @@ from backends import BACKENDS
 from options import EXTREMES, SEEN, combinations, ids
 from scipy.ndimage import gaussian_filter
 from skimage import data
-from tolerances import GRADIENT_32, GRADIENT_32_MEANS, VALUE_32, VALUE_64, distance
+from tolerances import GRADIENT_32, GRADIENT_32_FLAT, GRADIENT_32_MEANS, VALUE_32, VALUE_64, distance
 
 import blursim_jax
 import blursim_torch
 
+TORCH = BACKENDS[1]
+
 
 def blurred(image, sigma):
-    return gaussian_filter(image, (sigma, sigma, 0)[: image.ndim])
+    return gaussian_filter(image, sigma)
 
 
 def photograph(name):
-    """One channel, in [0, 1]."""
-    image = getattr(data, name)() / 255
-    return image[..., 1:2] if image.ndim == 3 else image[..., None]
+    """300 x 384 pixels of one channel, in [0, 1]."""
+    image = getattr(data, name)()
+    return (image[..., 1] if image.ndim == 3 else image)[:300, :384] / 255
 
 
-PAIRS = {
+PHOTOGRAPHS = {
     "camera, blurred": lambda rng: (blurred(photograph("camera"), 1), photograph("camera")),
-    "camera, noisy": lambda rng: (
-        photograph("camera") + 0.01 * rng.standard_normal((512, 512, 1)),
+    "camera, noisy": lambda rng: (photograph("camera") + 0.01 * rng.standard_normal((300, 384)), photograph("camera")),
+    "camera, a little noisy": lambda rng: (
+        photograph("camera") + 1e-3 * rng.standard_normal((300, 384)),
         photograph("camera"),
     ),
     "astronaut, much blurred": lambda rng: (blurred(photograph("astronaut"), 4), photograph("astronaut")),
-    "coffee, odd": lambda rng: (blurred(photograph("coffee"), 2)[:397, :499], photograph("coffee")[:397, :499]),
-    "astronaut and coffee": lambda rng: (photograph("astronaut")[:397, :499], photograph("coffee")[:397, :499]),
-    "noise": lambda rng: rng.random((2, 512, 512, 1)),
-    "odd noise": lambda rng: rng.random((2, 97, 131, 1)),
+    "clock, shifted": lambda rng: (photograph("clock")[2:, 2:], photograph("clock")[1:-1, :-2]),
+    "moon, noisy": lambda rng: (photograph("moon") + 0.01 * rng.standard_normal((300, 384)), photograph("moon")),
+    "astronaut and coffee": lambda rng: (photograph("astronaut"), photograph("coffee")),
 }
-
-
-def of_both_terms(backend, **options):
-    """A function of x and y: both terms, and the gradients of each for x and for y."""
-    terms = lambda x, y: backend.blursim_terms(x, y, axes=(-3, -2), **options)
-    gradients = lambda i: backend.grad(lambda x, y: terms(x, y)[i], argnums=(0, 1))
-    return lambda x, y: [terms(x, y), [*gradients(0)(x, y), *gradients(1)(x, y)]]
-
-
-def terms_and_gradients(backend, x, y, **options):
-    """Both terms, and the gradients of each for x and for y."""
-    return backend.run(of_both_terms(backend, **options), x, y)
+# Images, spatial axes, Sobel size, mask.
+NOISE = {
+    "images": lambda rng: (rng.random((2, 300, 384)), (-2, -1), 3, None),
+    "odd": lambda rng: (rng.random((2, 97, 131)), (-2, -1), 5, None),
+    "thin": lambda rng: (rng.random((2, 5, 2000)), (-2, -1), 5, None),
+    "wide kernel": lambda rng: (rng.random((2, 300, 384)), (-2, -1), 31, None),
+    "signals": lambda rng: (rng.random((2, 20011)), (-1,), 15, None),
+    "volumes": lambda rng: (rng.random((2, 40, 44, 36)), (-3, -2, -1), 5, np.clip(rng.normal(0.5, 1, (44, 36)), 0, 1)),
+    "within a box": lambda rng: (rng.random((2, 128, 128)), (-2, -1), 5, np.pad(np.ones((16, 16), bool), 56)),
+}
+# JAX compiles for each shape and size; it has a few of them in `make test`.
+SELDOM = {
+    (BACKENDS[0], name) for name in ("odd", "wide kernel", "signals", "volumes", "within a box", "clock, shifted")
+}
+EACH = lambda names: [
+    pytest.param(*case, id=f"{case[0].name}-{case[1]}", marks=pytest.mark.slow if case in SELDOM else ())
+    for case in product(BACKENDS, names)
+]
 
 
 @cache
-def of_extremes(backend):
-    """Always the same function, so that JAX compiles it once for each size of image."""
-    every = [of_both_terms(backend, **options) for options in EXTREMES]
-    return lambda x, y: [both(x, y) for both in every]
+def terms_and_gradients(backend, **options):
+    """A function of x, y and mask, always the same: with each of the EXTREMES both terms, and each's gradients."""
+
+    def every(x, y, mask):
+        terms = lambda o: lambda x, y: backend.blursim_terms(x, y, mask=mask, **options, **o)
+        gradients = lambda o, i: backend.grad(lambda x, y: terms(o)(x, y)[i], argnums=(0, 1))(x, y)
+        return [(terms(o)(x, y), [gradients(o, 0), gradients(o, 1)]) for o in EXTREMES]
+
+    return every
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_float32_is_close_to_float64(backend, pair, rng):
-    """SPEC 8.4, 7.1, 7.2: each of the image in its own precision, so that 8-bit values cancel where they should."""
-    exact = [np.asarray(image) for image in PAIRS[pair](rng)]
-    of_exact, of_rounded = (
-        backend.run(of_extremes(backend), *(image.astype(dtype) for image in exact)) for dtype in ("float64", "float32")
-    )
-    for options, (exact_terms, exact_gradients), (terms, gradients) in zip(EXTREMES, of_exact, of_rounded, strict=True):
-        assert max(map(distance, exact_terms, reference.blursim_terms(*exact, axes=(-3, -2), **options))) < VALUE_64
-        assert max(map(distance, terms, exact_terms)) < VALUE_32
-        tolerance = GRADIENT_32 if options["p"] == 2 else GRADIENT_32_MEANS
-        assert max(map(distance, gradients, exact_gradients)) < tolerance, options
+def compared(backend, x, y, mask=None, **options):
+    """For each of the EXTREMES: the terms in float32 and float64, then each term's gradients in both.
+
+    The images are the same, of float32; in float64 it is PyTorch that computes.
+    """
+    x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
+    mask = mask if mask is None or mask.dtype == bool else mask.astype(np.float32)
+    found = backend.run(terms_and_gradients(backend, **options), x, y, mask)
+    exact = TORCH.run(terms_and_gradients(TORCH, **options), *(a.astype(np.float64) for a in (x, y)), mask)
+    return x, y, mask, zip(EXTREMES, found, exact, strict=True)
+
+
+@pytest.mark.parametrize(("default_backend", "pair"), EACH(PHOTOGRAPHS), indirect=["default_backend"])
+def test_float32_is_close_to_float64_on_photographs(default_backend, pair, rng):
+    """SPEC 8.4"""
+    x, y, _, found = compared(default_backend, *PHOTOGRAPHS[pair](rng))
+    for options, (terms, gradients), (exact_terms, exact_gradients) in found:
+        assert max(map(distance, exact_terms, reference.blursim_terms(x, y, **options))) < VALUE_64
+        assert max(map(distance, terms, exact_terms)) < VALUE_32, options
+        off = max(map(distance, gradients, exact_gradients))
+        linear = options["p"] == 2 and options["spectrum"] == "complex"
+        assert off < (GRADIENT_32 if linear else GRADIENT_32_FLAT[options["p"]]), options
+
+
+@pytest.mark.parametrize(("default_backend", "kind"), EACH(NOISE), indirect=["default_backend"])
+def test_float32_is_close_to_float64_on_noise(default_backend, kind, rng):
+    """SPEC 8.4: images, thin ones, long signals, volumes, wide kernels and masks."""
+    (x, y), axes, size, mask = NOISE[kind](rng)
+    options = {"axes": axes, "sobel_size": size}
+    x, y, mask, found = compared(default_backend, x, y, mask, **options)
+    for seen, (terms, gradients), (exact_terms, exact_gradients) in found:
+        assert max(map(distance, terms, exact_terms)) < VALUE_32, seen
+        tolerance = GRADIENT_32_MEANS if seen["p"] == 1 else GRADIENT_32
+        assert max(map(distance, gradients, exact_gradients)) < tolerance, seen
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -138,43 +174,45 @@ def test_autocast_changes_nothing(options, dtype, rng):
         assert torch.equal(actual, expected)
 
 
-@pytest.mark.parametrize("options", EXTREMES[:2], ids=ids)
 @pytest.mark.parametrize("scale", [1e-12, 1e17 / (31 * 24)])
-def test_squares_have_room_in_float32(backend, options, scale, rng):
+def test_squares_have_room_in_float32(default_backend, scale, rng):
     """SPEC 8.5, 1.3"""
-    x, y = rng.random((2, 31, 24, 1))
-    exact_terms, exact_gradients = terms_and_gradients(backend, x, y, **options)
-    terms, gradients = terms_and_gradients(backend, *(scale * np.stack([x, y])).astype(np.float32), **options)
-    assert distance(terms, scale * np.array(exact_terms)) < VALUE_32
-    assert max(map(distance, gradients, exact_gradients)) < GRADIENT_32
+    x, y = rng.random((2, 31, 24)).astype(np.float32)
+    function = terms_and_gradients(default_backend)
+    for (terms, gradients), (scaled_terms, scaled_gradients) in zip(
+        default_backend.run(function, x, y, None),
+        default_backend.run(function, np.float32(scale) * x, np.float32(scale) * y, None),
+        strict=True,
+    ):
+        assert distance(scaled_terms, scale * np.array(terms)) < VALUE_32
+        assert max(map(distance, scaled_gradients, gradients)) < GRADIENT_32_MEANS
 
 
 def test_squares_below_the_smallest_normal_number_count_as_zero(backend):
-    """SPEC 7.1, 8.5: |X| at DC is 25 pixels, 0.75e-19 and 1.5e-19, of which the smallest normal square is 1.08e-19."""
+    """SPEC 7.1, 8.5: d at DC is 5 pixels, 0.75e-19 and 1.5e-19; the square of 1.08e-19 is the smallest normal one."""
     ones = np.ones((5, 5), np.float32)
     loss = lambda x: backend.blursim(x, 0 * x, 0)
     both = lambda x: [loss(x), backend.grad(loss)(x)]
-    value, gradient = backend.run(both, np.float32(3e-21) * ones)
+    value, gradient = backend.run(both, np.float32(1.5e-20) * ones)
     assert value == 0
     assert not gradient.any()
-    value, gradient = backend.run(both, np.float32(6e-21) * ones)
-    assert distance(value, 6e-21) < VALUE_32
-    assert distance(gradient, ones / 25) < GRADIENT_32
+    value, gradient = backend.run(both, np.float32(3e-20) * ones)
+    assert distance(value, 3e-20 / 5) < VALUE_32
+    assert distance(gradient, ones / 125) < GRADIENT_32
 
 
 def test_lengths_whose_squares_underflow_count_as_zero(backend):
-    """SPEC 8.5: gx is 128 times the slope, of y 0.64e-19: its square is below the smallest normal number."""
+    """SPEC 8.5: the slope of y is 0.9e-19, whose square is below the smallest normal number."""
     ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
-    x, y = np.float32(1e-20) * ramp, np.float32(5e-22) * ramp
+    x, y = np.float32(1e-18) * ramp, np.float32(0.9e-19) * ramp
     value, without = backend.run(lambda x, y: [backend.blursim(x, y, 1), backend.blursim(x, 0 * y, 1)], x, y)
     assert value == without > 0
 
 
-def test_magnitudes_that_underflow_give_no_gradient(backend, rng):
+def test_magnitudes_that_underflow_give_no_gradient(default_backend, rng):
     """SPEC 7.1, 8.5"""
-    x, y = (1e-25 * rng.random((2, 7, 6, 1))).astype(np.float32)
-    for options in EXTREMES[:2]:
-        terms, gradients = terms_and_gradients(backend, x, y, **options)
+    x, y = (1e-25 * rng.random((2, 31, 24))).astype(np.float32)
+    for terms, gradients in default_backend.run(terms_and_gradients(default_backend), x, y, None):
         assert not np.any(terms)
         assert not np.any(gradients)
 
@@ -204,10 +242,10 @@ def test_nan_or_infinity_is_that_of_its_image_and_of_no_other(backend, axes, rng
     assert not np.isfinite(losses).any()
 
 
-@pytest.mark.parametrize("bright", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("bright", [1e4, 1e6])
 @pytest.mark.parametrize("p", [1, 2])
 def test_one_bright_pixel_leaves_the_edge_gradient_elsewhere(backend, bright, p, rng):
-    """SPEC 7.1: what lies under the kernel decides which Sobel vector is rounding."""
+    """SPEC 7.1, 8.4: only what lies under the kernel is rounded to its size."""
     x, y = rng.random((2, 64, 64)).astype(np.float32)
     x[20, 30] = bright
     edges = lambda x, y: backend.blursim_terms(x, y, p=p).specific
@@ -216,44 +254,37 @@ def test_one_bright_pixel_leaves_the_edge_gradient_elsewhere(backend, bright, p,
     near = np.zeros((64, 64), bool)
     near[15:26, 25:36] = True
     assert np.abs(exact[~near]).max() > 0
-    assert distance(gradient[~near], exact[~near]) < 1e-3  # the norm has the rounding of the bright pixel in it
+    assert distance(gradient[~near], exact[~near]) < GRADIENT_32
 
 
-@pytest.mark.parametrize("size", [3, 9, 11, 33, 35, 39, 67, 127])
+@pytest.mark.parametrize("size", [3, 9, 17, 31])
 def test_kernels_of_every_size_are_right_in_float32(default_backend, size):
-    """SPEC 4.1, 7.1, 8.4: a wide kernel leaves little of noise; of a photograph there is something left.
+    """SPEC 4.1, 8.4: of a photograph a wide kernel leaves something.
 
     Both backends are compared with PyTorch in float64.
     """
     x, y = photograph("camera")[100:228, 100:228, 0], blurred(photograph("camera"), 3)[100:228, 100:228, 0]
     x, y = x.astype(np.float32), y.astype(np.float32)
-    words = ("gain",) if size > 63 else ("gain", "area")  # beyond, "area" itself is above float32
 
     def values_and_gradients(backend, *images):
-        term = lambda word: lambda x, y: backend.blursim_terms(x, y, sobel_size=size, normalization=word).specific
-        every = [(term(word), backend.grad(term(word))) for word in words]
-        return backend.run(lambda x, y: [[of(x, y) for of in both] for both in every], *images)
+        term = lambda word: lambda x, y: backend.blursim_terms(x, y, sobel_size=size, p=2, normalization=word).specific
+        every = [(term(word), backend.grad(term(word))) for word in ("gain", "area")]
+        return backend.run(lambda x, y: [[function(x, y) for function in both] for both in every], *images)
 
     exact = values_and_gradients(BACKENDS[1], x.astype(np.float64), y.astype(np.float64))
     for (value, gradient), (exact_value, exact_gradient) in zip(
         values_and_gradients(default_backend, x, y), exact, strict=True
     ):
-        assert distance(value, exact_value) < 1e-4  # differences of lengths that 126 steps of averaging made alike
-        assert distance(gradient, exact_gradient) < 1e-2
+        assert distance(value, exact_value) < VALUE_32
+        assert distance(gradient, exact_gradient) < GRADIENT_32_FLAT
 
 
-@pytest.mark.parametrize("p", [1, 2])
-def test_scale_of_a_large_kernel_overflows_nothing_that_fits(default_backend, p):
-    """SPEC 5.1, 7.3: sqrt(N) times the value is above float32, and of equal images it is 0 with its gradient."""
-    down, across = np.indices((99, 99), np.float32) / 50
-    edges = lambda size: lambda x, y: default_backend.blursim_terms(x, y, p=p, sobel_size=size).specific
-    exact = BACKENDS[1].run(
-        lambda x, y: BACKENDS[1].blursim_terms(x, y, p=p, sobel_size=69).specific, *map(np.float64, (down, across**2))
-    )
-    assert distance(default_backend.run(edges(69), down, across**2), exact) < VALUE_32
-    value, gradient = default_backend.run(lambda x: [edges(99)(x, x), default_backend.grad(edges(99))(x, x)], down)
-    assert value == 0
-    assert not gradient.any()
+def test_sums_of_the_largest_kernel_stay_within_float32(default_backend, rng):
+    """SPEC 4.1, 5.2, 8.5: of volumes they are 2^89 times the pixels, of which 1e10 leave room."""
+    x, y = rng.random((2, 31, 32, 33)).astype(np.float32)
+    edges = lambda x, y: default_backend.blursim_terms(x, y, axes=(0, 1, 2), sobel_size=31).specific
+    unit, large = default_backend.run(lambda x, y: [edges(x, y), edges(1e10 * x, 1e10 * y)], x, y)
+    assert distance(large, 1e10 * unit) < VALUE_32
 
 
 def test_equal_values_are_equal_whatever_their_strides(rng):
@@ -274,7 +305,7 @@ def test_equal_values_are_equal_whatever_their_strides(rng):
 def test_alpha_0_or_1_computes_one_term(default_backend, zero_or_one, rng):
     """SPEC 2.2: the other one, infinite, would make it NaN."""
     x, y = rng.random((2, 6, 7)).astype(np.float32)
-    big = 1e18  # of which the DFT overflows when squared, and the Sobel vectors over their gain do not
+    big = 1e19  # whose DFT, at DC 6.5 times as much, overflows when squared, and the Sobel vectors do not
     value = default_backend.run(lambda x, y: default_backend.blursim(big * x, big * y, zero_or_one), x, y)
     other = default_backend.run(lambda x, y: default_backend.blursim_terms(big * x, big * y), x, y)
     assert np.array_equal(value, other[int(zero_or_one)])
