@@ -5,9 +5,9 @@
     python examples/compare_images.py
 
 The second line computes the loss as it was published. The third takes two photographs and their Gaussian blurs, as the
-original demonstration did: a blur of the same scene must be nearer than another scene. Images are made grey and
-compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told otherwise.
-BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
+original demonstration did: its blur is nearer to a photograph than another scene is, sharp or blurred. Images are made
+grey and compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told
+otherwise. BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
 """
 
 import argparse
