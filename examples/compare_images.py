@@ -11,7 +11,7 @@ otherwise. BlurSim, its terms and MAE grow in proportion to the scale, MSE with 
 """
 
 import argparse
-import importlib
+import importlib.util
 from pathlib import Path
 
 import _deblur
@@ -47,7 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two image files of one size")
     parser.add_argument("--alpha", type=float, default=0.3, help="weight of the specific term (default: %(default)s)")
-    parser.add_argument("--backend", choices=("jax", "torch"), default="jax", help="(default: %(default)s)")
+    installed = "jax" if importlib.util.find_spec("jax") else "torch"
+    parser.add_argument("--backend", choices=("jax", "torch"), default=installed, help="(default: %(default)s)")
     parser.add_argument("--spectrum", choices=("magnitude", "complex"), default="magnitude")
     parser.add_argument("--edges", choices=("magnitude", "vector"), default="magnitude")
     parser.add_argument("--p", type=int, choices=(1, 2), default=1, help="norm (default: %(default)s)")
