@@ -5,13 +5,13 @@
     python examples/compare_images.py
 
 The second line computes the loss as it was published. The third takes two photographs and their Gaussian blurs, as the
-original demonstration did: a blur of the same scene must be nearer than another scene. Images are made grey and
-compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told otherwise.
-BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
+original demonstration did: its blur is nearer to a photograph than another scene is, sharp or blurred. Images are made
+grey and compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told
+otherwise. BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
 """
 
 import argparse
-import importlib
+import importlib.util
 from pathlib import Path
 
 import _deblur
@@ -47,7 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two image files of one size")
     parser.add_argument("--alpha", type=float, default=0.3, help="weight of the specific term (default: %(default)s)")
-    parser.add_argument("--backend", choices=("jax", "torch"), default="jax", help="(default: %(default)s)")
+    installed = "jax" if importlib.util.find_spec("jax") else "torch"
+    parser.add_argument("--backend", choices=("jax", "torch"), default=installed, help="(default: %(default)s)")
     parser.add_argument("--spectrum", choices=("magnitude", "complex"), default="magnitude")
     parser.add_argument("--edges", choices=("magnitude", "vector"), default="magnitude")
     parser.add_argument("--p", type=int, choices=(1, 2), default=1, help="norm (default: %(default)s)")

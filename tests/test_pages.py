@@ -21,7 +21,9 @@ TROUBLE = (DOCS / "trouble.md").read_text()
 
 def raised():
     """(class, pattern of the text) of each error that the source raises; anything may stand for what is filled in."""
-    for path in sorted([*(ROOT / "blursim_jax").glob("*.py"), *(ROOT / "blursim_torch").glob("*.py")]):
+    for path in (
+        path for package in (blursim_jax, blursim_torch) for path in Path(package.__file__).parent.glob("*.py")
+    ):
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
                 continue
