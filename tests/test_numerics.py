@@ -263,7 +263,7 @@ def test_kernels_of_every_size_are_right_in_float32(default_backend, size):
 
     Both backends are compared with PyTorch in float64.
     """
-    x, y = photograph("camera")[100:228, 100:228, 0], blurred(photograph("camera"), 3)[100:228, 100:228, 0]
+    x, y = (image[100:228, 100:228] for image in (photograph("camera"), blurred(photograph("camera"), 3)))
     x, y = x.astype(np.float32), y.astype(np.float32)
 
     def values_and_gradients(backend, *images):
