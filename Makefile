@@ -88,11 +88,11 @@ clean:
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
 	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
 	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
-	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[examples-jax,examples-torch]' flatbuffers pytest pytest-xdist scipy
+	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[examples-jax,examples-torch]' flatbuffers hypothesis pytest pytest-xdist scipy
 	@touch $@
 
 .venv-nightly-%/installed: pyproject.toml | .venv-nightly-%/bin/pip
-	$(@D)/bin/pip install --quiet --pre --upgrade --editable '.[examples-jax,examples-torch]' flatbuffers pytest pytest-xdist scipy
+	$(@D)/bin/pip install --quiet --pre --upgrade --editable '.[examples-jax,examples-torch]' flatbuffers hypothesis pytest pytest-xdist scipy
 	@touch $@
 
 .PRECIOUS: %/bin/pip

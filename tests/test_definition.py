@@ -227,9 +227,7 @@ def test_edges_are_in_intensity_per_pixel(backend):
 def test_area_is_gain_times_the_gain_over_root_area(backend, size, rng):
     """SPEC 5.3"""
     x, y = images(rng, 3, 9, 14)
-    terms = lambda word: lambda x, y: backend.blursim_terms(
-        x, y, normalization=word, sobel_size=size, reduction="none"
-    )
+    terms = lambda word: lambda x, y: backend.blursim_terms(x, y, normalization=word, sobel_size=size, reduction="none")
     area, gain = backend.run(lambda x, y: [terms("area")(x, y), terms("gain")(x, y)], x, y)
     assert np.array_equal(area[0], gain[0])
     assert distance(area[1], gain[1] * 2 ** (2 * size - 3) / np.sqrt(9 * 14)) < VALUE_64

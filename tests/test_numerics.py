@@ -259,24 +259,21 @@ def test_one_bright_pixel_leaves_the_edge_gradient_elsewhere(backend, bright, p,
 
 @pytest.mark.parametrize("size", [3, 9, 17, 31])
 def test_kernels_of_every_size_are_right_in_float32(default_backend, size):
-    """SPEC 4.1, 8.4: of a photograph a wide kernel leaves something.
+    """SPEC 4.1, 5.2, 8.4: of a photograph a wide kernel leaves something.
 
     Both backends are compared with PyTorch in float64.
     """
     x, y = (image[100:228, 100:228] for image in (photograph("camera"), blurred(photograph("camera"), 3)))
     x, y = x.astype(np.float32), y.astype(np.float32)
 
-    def values_and_gradients(backend, *images):
-        term = lambda word: lambda x, y: backend.blursim_terms(x, y, sobel_size=size, p=2, normalization=word).specific
-        every = [(term(word), backend.grad(term(word))) for word in ("gain", "area")]
-        return backend.run(lambda x, y: [[function(x, y) for function in both] for both in every], *images)
+    def values_and_gradient(backend, *images):
+        term = lambda **o: lambda x, y: backend.blursim_terms(x, y, sobel_size=size, p=2, **o).specific
+        vectors = term(edges="vector", normalization="area")
+        return backend.run(lambda x, y: [term()(x, y), vectors(x, y), backend.grad(vectors)(x, y)], *images)
 
-    exact = values_and_gradients(BACKENDS[1], x.astype(np.float64), y.astype(np.float64))
-    for (value, gradient), (exact_value, exact_gradient) in zip(
-        values_and_gradients(default_backend, x, y), exact, strict=True
-    ):
-        assert distance(value, exact_value) < VALUE_32
-        assert distance(gradient, exact_gradient) < GRADIENT_32_FLAT
+    exact = values_and_gradient(TORCH, x.astype(np.float64), y.astype(np.float64))
+    for actual, expected in zip(values_and_gradient(default_backend, x, y), exact, strict=True):
+        assert distance(actual, expected) < VALUE_32
 
 
 def test_sums_of_the_largest_kernel_stay_within_float32(default_backend, rng):

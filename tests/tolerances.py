@@ -12,6 +12,7 @@ GRADIENT_32_MEANS = 5e-3  # p = 1, noise: where a share f of the differences has
 # rounding chose. Of ten 8-bit photographs the worst have 0.14 and 0.21; most have 1e-5 to 1e-2.
 GRADIENT_32_FLAT = {2: 0.2, 1: 0.3}
 CENTRAL_DIFFERENCE = 1e-6  # step 1e-5: truncation about step^2 times the third derivative, rounding about eps / step
+CENTRAL_DIFFERENCE_DRAWN = 1e-5  # step 1e-6, images with small magnitudes among them, whose third derivatives are large
 CHECK_GRADS = 1e-5  # jax.test_util's step is 1e-4 in float64: at second order rounding comes to eps / step^2
 GOLDEN = 1e-12  # what SPEC promises; another FFT rounds to 1e-15
 PUBLISHED = 5e-5  # the published figures have four decimals
