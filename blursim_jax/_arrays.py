@@ -6,11 +6,14 @@ import numpy as np
 from jax import Array
 
 
+def is_array(array: Any) -> bool:
+    return isinstance(array, (Array, np.ndarray))
+
+
 def described(array: Any) -> str:
     """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
-    if not isinstance(array, (Array, np.ndarray)) or type(array).__name__ == "JetTracer":
-        return type(array).__name__
-    return str(array.dtype)
+    name = type(array).__name__
+    return str(array.dtype) if is_array(array) and name != "JetTracer" else name
 
 
 def device(array: Array) -> str:

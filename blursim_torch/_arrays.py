@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 
+def is_array(array: Any) -> bool:
+    return isinstance(array, Tensor)
+
+
 def described(array: Any) -> str:
     """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
-    if not isinstance(array, Tensor) or type(array).__name__ == "DTensor":
-        return type(array).__name__
+    name = type(array).__name__
+    if not is_array(array) or name == "DTensor":
+        return name
     if array.layout != torch.strided or array.is_nested:
         return f"{'nested' if array.is_nested else str(array.layout).removeprefix('torch.').strip('_')} tensor"
     return str(array.dtype).removeprefix("torch.")
