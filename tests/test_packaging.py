@@ -3,16 +3,20 @@
 import ast
 import inspect
 import os
+import pydoc
 import re
 import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
+import typing
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from pages import links
 
 import blursim_jax
@@ -115,26 +119,34 @@ def functions(package, file):
 
 
 # What one framework needs and the other has no use for.
-OF_JAX = {
-    "_unwrapped",
-    "_uncut",
-    "_after",
-    "_of_rank",
-    "_border_weight",
-    "_image_by_image",
-    "_whole",
-    "indices",
-    "_divisor",
+OF_ONE = {
+    "blursim_jax": {"_distance_jvp", "_of_rank", "_unwrapped"},
+    "blursim_torch": {"_value_and_gradients", "_watched"},
 }
-OF_TORCH = {"_flatten", "_flatten_with_keys", "_unflatten", "_collate", "_apply"}
 
 
-@pytest.mark.parametrize(
-    "file", sorted({"_blursim.py", "_checks.py", "_edges.py", "_fft.py", "_linear.py", "_norm.py"})
-)
+@pytest.mark.parametrize("file", sorted(files("blursim_jax") & files("blursim_torch") - {"py.typed"}))
 def test_both_packages_have_the_same_functions_in_the_same_order(file):
-    of_jax, of_torch = functions("blursim_jax", file), functions("blursim_torch", file)
-    assert [f for f in of_jax if f not in OF_JAX] == [f for f in of_torch if f not in OF_TORCH]
+    ours, theirs = ([f for f in functions(package, file) if f not in OF_ONE[package]] for package in PACKAGES)
+    assert ours == theirs
+
+
+def test_every_exception_is_needed():
+    for package, names in OF_ONE.items():
+        (other,) = set(PACKAGES) - {package}
+        defined, of_other = (
+            {f for file in files(p) if file.endswith(".py") for f in functions(p, file)} for p in (package, other)
+        )
+        assert names <= defined - of_other
+
+
+def test_checks_are_the_same_but_for_the_import_of_their_own_arrays():
+    ours, theirs = ((ROOT / package / "_checks.py").read_bytes() for package in PACKAGES)
+    differing = [pair for pair in zip(ours.splitlines(), theirs.splitlines(), strict=True) if len(set(pair)) > 1]
+    assert len(differing) == 1
+    for package, line in zip(PACKAGES, differing[0], strict=True):
+        assert re.fullmatch(rf"from {package}\._arrays import [a-z_, ]+", line.decode())
+    assert differing[0][0].replace(b"_jax", b"_torch") == differing[0][1]
 
 
 @packages
@@ -142,28 +154,58 @@ def test_package_is_typed(package):
     assert "py.typed" in files(package)
 
 
-def public(package):
-    """Names that `from package._file import name as name` exports, which is all that type checkers allow."""
-    tree = ast.parse(inspect.getsource(package))
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    aliases = [alias for node in imports for alias in node.names]
-    assert all(alias.asname == alias.name for alias in aliases)
-    assert {name for name in vars(package) if not name.startswith("_")} == {alias.name for alias in aliases}
-    return {alias.name for alias in aliases}
+def test_public_names_are_listed_and_are_the_same_but_for_the_module():
+    shared = {"blursim", "blursim_terms", "difference_maps", "Terms", "Maps"}
+    shared |= {"Spectrum", "Edges", "Order", "Normalization", "Reduction"}
+    assert set(blursim_jax.__all__) == shared
+    assert set(blursim_torch.__all__) == shared | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
 
 
-def test_public_names_are_exported_explicitly_and_are_the_same_but_for_the_module():
-    shared = {"blursim", "blursim_terms", "difference_maps", "prepare", "Terms", "Maps", "Target"}
-    assert public(blursim_jax) == shared
-    assert public(blursim_torch) == shared | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
+@packages
+def test_what_is_listed_is_all_that_is_public_and_has_documentation(package):
+    module = PACKAGES[package]
+    assert module.__all__ == sorted(module.__all__)
+    assert {name for name in vars(module) if not name.startswith("_")} == set(module.__all__)
+    documented = pydoc.plain(pydoc.render_doc(module))
+    assert all(name in documented for name in module.__all__)
 
 
-@pytest.mark.parametrize("function", ["blursim", "blursim_terms", "difference_maps", "prepare"])
+@packages
+def test_version_is_that_of_the_project(package):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert PACKAGES[package].__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "option"),
+    [
+        (name, name.lower() if name != "Order" else "p")
+        for name in ("Spectrum", "Edges", "Order", "Normalization", "Reduction")
+    ],
+)
+def test_aliases_of_the_words_are_the_words_that_are_accepted(alias, option):
+    ours, theirs = (typing.get_args(getattr(package, alias)) for package in PACKAGES.values())
+    assert ours == theirs
+    x, y = torch.rand(2, 6, 5)
+    for word in ours:
+        blursim_torch.blursim(x, y, 0.3, **{option: word})
+    signature = inspect.signature(blursim_torch.blursim).parameters[option]
+    assert signature.default in ours
+    assert signature.annotation == getattr(blursim_torch, alias)
+
+
+@pytest.mark.parametrize("function", ["blursim", "blursim_terms", "difference_maps"])
 def test_both_packages_have_the_same_signatures(function):
     ours, theirs = (inspect.signature(getattr(package, function)).parameters.values() for package in PACKAGES.values())
     assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
     images = {"x", "y", "alpha"}
     assert all((p.kind is p.POSITIONAL_OR_KEYWORD) == (p.default is p.empty) == (p.name in images) for p in ours)
+
+
+def test_module_has_the_options_and_the_defaults_of_the_function():
+    function, module = (inspect.signature(of).parameters for of in (blursim_torch.blursim, blursim_torch.BlurSim))
+    options = {name: (p.kind, p.default) for name, p in function.items() if name not in ("x", "y", "mask")}
+    assert options == {name: (p.kind, p.default) for name, p in module.items()}
 
 
 @packages

@@ -12,6 +12,7 @@ import weakref
 import pytest
 import torch
 from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, VALUE_32, VALUE_64, distance
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp, vmap
@@ -372,7 +373,7 @@ def test_every_option_compiles_to_one_graph_with_and_without_gradients(options):
 def test_number_that_changes_compiles_twice_and_then_never_again():
     torch._dynamo.reset()
     x, y = images(6, 5, dtype=torch.float64)
-    programs = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    programs = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(blursim, fullgraph=True, backend=programs)
     for alpha in (0.9, 0.8, 0.7, 0.55, 0.3, 0.1):
         assert_close(
