@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from blursim_jax import _checks
 from blursim_jax._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_jax._distance import difference, distance
-from blursim_jax._maps import Fourier, Identity, Sobel
+from blursim_jax._maps import Fourier, Identity, Sobel, select
 
 
 class Terms(NamedTuple):
@@ -234,7 +234,7 @@ def _compared(x: Array, y: Array, mask: Array | None, axes: tuple[int, ...]) -> 
     if mask is not None:
         mask = _of_rank(x.ndim, mask)
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
-        inside = jnp.where(mask.astype(bool), x, y)
+        inside = select(mask.astype(bool), x, y)
         x = inside if mask.dtype == bool else y + mask.astype(dtype) * (inside - y)
     # Otherwise XLA computes an image that is a constant of the program by itself: slowly, and rounded otherwise.
     x, y = lax.optimization_barrier((x, y))

@@ -55,13 +55,13 @@ class Fourier(Identity):
 
     def total(self, values: Array) -> Array:
         columns = jnp.sum(values, self.axes[:-1])
-        q = lax.broadcasted_iota(jnp.int32, columns.shape, columns.ndim - 1)
+        q = _index(columns, -1)
         own_mirror_image = (q == 0) | (2 * q == self.shape[-1])
-        return jnp.sum(jnp.where(own_mirror_image, columns, 2 * columns), -1)
+        return jnp.sum(jnp.where(own_mirror_image, 1, 2).astype(values.dtype) * columns, -1)
 
     def signed(self, lengths: Array, first: Array) -> Array:
-        dc = sum(lax.broadcasted_iota(jnp.int32, lengths.shape, lengths.ndim + axis) for axis in self.axes) == 0
-        return jnp.where(dc, first, lengths)  # SPEC 3.3
+        dc = sum(_index(lengths, axis) for axis in self.axes) == 0
+        return select(dc, first, lengths)  # SPEC 3.3
 
     def whole(self, half: Array) -> Array:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
@@ -126,7 +126,7 @@ class Sobel(Identity):
         """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
         weight = jnp.ones((1,) * x.ndim, x.dtype)
         for axis, length in zip(self.axes, self.shape, strict=True):
-            i = lax.broadcasted_iota(jnp.int32, [length if j == axis else 1 for j in range(-x.ndim, 0)], x.ndim + axis)
+            i = _index(x, axis)
             ends = jnp.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).astype(x.dtype)
             weight = weight * ends
         return weight
@@ -143,3 +143,15 @@ def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
     """Of each two neighbours along an axis the first, and the second."""
     length = x.shape[axis]
     return lax.slice_in_dim(x, 0, length - 1, axis=axis), lax.slice_in_dim(x, 1, length, axis=axis)
+
+
+def _index(x: Array, axis: int) -> Array:
+    """0, 1, 2, ... along an axis, counted from the end, of length 1 along the others."""
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    return lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
+
+
+def select(mask: Array, x: Array, y: Array) -> Array:
+    """x where the mask is true, else y. It broadcasts, also where an explicit mesh cuts x and not the mask."""
+    return jnp.where(jnp.zeros_like(x, bool) | mask, x, y)
