@@ -159,7 +159,9 @@ def products(backend, x, y, options):
 
 
 @pytest.mark.parametrize("options", EXTREMES, ids=ids)
-@pytest.mark.parametrize(("shape", "dtype"), [((7, 5), "float64"), ((8, 6), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [pytest.param((7, 5), "float64", marks=pytest.mark.slow), ((8, 6), "float32")]
+)
 def test_gradients_are_finite_and_of_equal_images_zero_to_second_order(backend, options, shape, dtype, rng):
     """SPEC 7.2, 7.3, 7.4: degenerate, faint, bright images and one of noise, each against each other."""
     noise = rng.random(shape)
