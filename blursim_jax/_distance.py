@@ -56,8 +56,7 @@ def difference(A: Identity, x: Array, y: Array, lengths: bool) -> tuple[Array, E
 
 def gradient(A: Identity, u: Array, Ax: Entries, lengths: bool) -> Array:
     """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
-    ratio = _over(u, Ax.lengths)
-    first, *others = (ratio * component for component in Ax.components)
+    first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
     return A.transposed([A.signed(first, u) if lengths else first, *others])
 
 

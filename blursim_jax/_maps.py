@@ -60,8 +60,8 @@ class Fourier(Identity):
         return jnp.sum(jnp.where(own_mirror_image, 1, 2).astype(values.dtype) * columns, -1)
 
     def signed(self, lengths: Array, first: Array) -> Array:
-        dc = sum(_index(lengths, axis) for axis in self.axes) == 0
-        return select(dc, first, lengths)  # SPEC 3.3
+        index, *others = (_index(lengths, axis) for axis in self.axes)
+        return select(sum(others, index) == 0, first, lengths)  # DC: SPEC 3.3
 
     def whole(self, half: Array) -> Array:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""

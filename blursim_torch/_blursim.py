@@ -92,7 +92,7 @@ def blursim(
     """
     options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
     x, y, mask, options = _accepted(x, y, mask, options)
-    _checks.check_alpha(alpha, [n for axis, n in enumerate(x.shape, -x.ndim) if axis not in options.axes])
+    _checks.check_alpha(alpha, x, options.axes)
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None

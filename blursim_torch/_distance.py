@@ -88,8 +88,7 @@ def difference(A: Identity, x: Tensor, y: Tensor, lengths: bool) -> tuple[Tensor
 
 def gradient(A: Identity, u: Tensor, Ax: Entries, lengths: bool) -> Tensor:
     """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
-    ratio = _over(u, Ax.lengths)
-    first, *others = (ratio * component for component in Ax.components)
+    first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
     return A.transposed([A.signed(first, u) if lengths else first, *others])
 
 
