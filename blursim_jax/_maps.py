@@ -136,7 +136,10 @@ def _mirrored(x: Array, axis: int, width: int, mirror: Literal["reflect", "symme
     """x with its mirror image beyond both ends of an axis, with or without ("reflect") the pixel at the end."""
     if axis < -1:  # by index: XLA makes one loop of it and the sums
         return jnp.take(x, np.pad(np.arange(x.shape[axis]), width, mirror), axis, mode="clip")
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(width, width)], mirror)
+    skipped = 1 if mirror == "reflect" else 0
+    first = x[..., skipped : skipped + width]
+    last = x[..., x.shape[-1] - width - skipped : x.shape[-1] - skipped]
+    return jnp.concatenate([jnp.flip(first, -1), x, jnp.flip(last, -1)], -1)
 
 
 def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
