@@ -21,7 +21,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 def main() -> None:
     sharp = _deblur.photograph("camera")[::2, ::2]
     draw_blindness(sharp)
-    draw_size(_deblur.photograph("camera"))
     shrink(DOCS / "blind.png", DOCS / "blind.png")
     shrink(_pictures.OUTPUT / "volume_flax.png", DOCS / "volumes.png")
     Image.open(_pictures.OUTPUT / "refocus.png").convert("RGB").save(DOCS / "refocus.jpg", quality=90, optimize=True)
@@ -54,28 +53,6 @@ def draw_blindness(sharp: np.ndarray) -> None:
             color, word = ("crimson", "0: blind") if value < 1e-6 else ("black", f"{value:.4f}")
             ax.annotate(word, (0.5, -0.15 - 0.14 * i), ha="center", color=color, **place)
     _pictures.save(figure, DOCS / "blind.png")
-
-
-def draw_size(sharp: np.ndarray) -> None:
-    """The specific term's share of the loss, against the size of the images."""
-    rng = np.random.default_rng(0)
-    blurred = skimage.filters.gaussian(sharp, sigma=2)
-    sizes = np.array([32, 64, 128, 256, 512])
-    figure = Figure(figsize=(5.5, 3), layout="constrained")
-    ax = figure.subplots()
-    for normalization in ("area", "gain"):
-        shares = []
-        for size in sizes:
-            corners = rng.integers(sharp.shape[0] - size + 1, size=(64, 2))
-            x, y = (np.stack([im[i : i + size, j : j + size] for i, j in corners]) for im in (blurred, sharp))
-            general, specific = blursim_terms(x, y, normalization=normalization)
-            shares.append(float(specific / (general + specific)))
-        ax.plot(sizes, 100 * np.array(shares), "o-", label=f'normalization="{normalization}"')
-    ax.set_xscale("log", base=2)
-    ax.set(xticks=sizes, xticklabels=sizes, ylim=(0, None), xlabel="height and width of the images (pixels)")
-    ax.set(ylabel="specific term's share (%)", title="alpha = 0.5, crops of one photograph against its blur")
-    ax.legend()
-    _pictures.save(figure, DOCS / "size.png")
 
 
 def shrink(path: Path, into: Path) -> None:

@@ -2,7 +2,7 @@
 
     python examples/train_deblur_torch.py
 
-Takes about a minute on two cores. Images are float32, grey, from 0 to 1.
+Takes one to two minutes on two cores. Images are float32, grey, from 0 to 1.
 """
 
 import _deblur
