@@ -270,6 +270,22 @@ def measure_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def registration_page() -> str:
+    found = json.loads((RESULTS / "registration.json").read_text())
+    rows = [["targets", *next(iter(found.values()))]]
+    for task, of in found.items():
+        psnr = [f"{of[name]:.1f} dB" for name in rows[0][1:4]]
+        rows.append(
+            [f"{PAGES[page_of(task)][0]}, {title(task)}", *psnr, *(f"{100 * of[n]:.0f} %" for n in rows[0][4:])]
+        )
+    first = (
+        "Written by `python -m benchmarks.study.report`. Median PSNR of grey patches of 64 px against the target in "
+        "register, before and after registering by `optical_flow_ilk` with radius 7, and the medians of how much of a "
+        "patch comes from inside and of where the flow there and back agrees to 1 px."
+    )
+    return "\n\n".join(["# How well flow registers", first, markdown(rows)]) + "\n"
+
+
 def frames_page() -> str:
     """Of each folder of real frames, for each use, what each loss made of it."""
     path = RESULTS / "frames.json"
@@ -560,7 +576,11 @@ def save(figure: Figure, path: Path) -> None:
 
 def pages(cells: Cells) -> dict[str, Callable[[], str]]:
     found = {name: lambda name=name: table_page(cells, name) for name in PAGES}
-    return found | {"options": lambda: options_page(cells), "frames": frames_page, "measure": measure_page}
+    return (
+        found
+        | {"options": lambda: options_page(cells), "frames": frames_page, "measure": measure_page}
+        | {"registration": registration_page}
+    )
 
 
 def blocks(cells: Cells) -> dict[str, Callable[[], str]]:
