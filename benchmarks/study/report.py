@@ -361,7 +361,7 @@ class Advice:
 
 ADVICE = [
     Advice(
-        "**Blurred targets, out of register** (misaligned) by up to 4 px, that can't be registered: refocusing, bokeh",
+        "**Blurred targets, out of register** (misaligned), that can't be registered: refocusing, bokeh",
         MAGNITUDES,
         ("render-shift2", "render-shift2-unet", "render-shift2-colour"),
     ),
@@ -387,7 +387,7 @@ ADVICE = [
     ),
     Advice("**Blurred targets, in register**", COMPLEX, ("render", "render-unet", "render-colour")),
     Advice(
-        "**Noisy targets, in register**; L1 is cheaper and level", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet")
+        "**Noisy targets, in register**", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet")
     ),
     Advice(
         "**Noisy targets, out of register**, that can't be registered", MIX, ("shift2-noisy5", "shift2-noisy5-unet")
