@@ -386,9 +386,7 @@ ADVICE = [
         ("aligned", "aligned-unet"),
     ),
     Advice("**Blurred targets, in register**", COMPLEX, ("render", "render-unet", "render-colour")),
-    Advice(
-        "**Noisy targets, in register**", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet")
-    ),
+    Advice("**Noisy targets, in register**", COMPLEX, ("aligned-noisy5", "aligned-noisy5-unet")),
     Advice(
         "**Noisy targets, out of register**, that can't be registered", MIX, ("shift2-noisy5", "shift2-noisy5-unet")
     ),
@@ -436,7 +434,7 @@ def costs() -> str:
     rows = [
         ["share of a training step", *(name if name.startswith("L1") else f"`{name}`" for name in found["JAX, jitted"])]
     ]
-    rows += [[where, *(f"{100 * share:.0f} %" for share in of.values())] for where, of in found.items()]
+    rows += [[where, *(f"{100 * share:.1f} %" for share in of.values())] for where, of in found.items()]
     return markdown(rows)
 
 
