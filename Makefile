@@ -65,7 +65,7 @@ bench: .venv/bench
 	.venv/bin/python benchmarks/speed.py
 
 evidence: .venv/bench
-	.venv/bin/python benchmarks/training.py --quick
+	.venv/bin/python -m benchmarks.study.training --quick
 
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info examples/output

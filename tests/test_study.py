@@ -530,6 +530,20 @@ def test_the_guide_registers_a_real_pair_and_its_mask_keeps_out_what_only_one_ca
     assert away(registered) > away(right) + 3
 
 
+def test_what_the_guide_says_in_words_holds():
+    cells = report.runs()
+    over = lambda task, loss, rival=losses.L1: report.paired(cells, (task, loss.name), (task, rival.name))[0]
+    for task in ("render-shift2", "render-shift2-unet"):  # "an L1 alongside ... costs half of the gain"
+        assert 0.4 < over(task, losses.MIX) / over(task, losses.MAGNITUDES) < 0.6
+    for task in ("aligned-unet", "shift2-unet-registered"):  # "with a U-Net L1 + FFT is cheaper and level"
+        if (task, losses.COMPLEX.name) in cells:
+            assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1
+    curves = [record["curve"] for record in cells["shift2-unet", losses.MAGNITUDES.name].values()]
+    curve = np.mean([of["psnr"] for of in curves], axis=0)  # "peaked after 400 to 1,000 ... and fell back"
+    assert curves[0]["steps"][np.argmax(curve)] in (400, 1000)
+    assert abs(over("shift2-unet", losses.MAGNITUDES)) < 0.2
+
+
 def test_no_line_of_the_guide_is_too_much():
     assert len(report.GUIDE.read_text().splitlines()) <= 120
 

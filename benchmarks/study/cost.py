@@ -1,7 +1,7 @@
 """What a loss costs as a share of a training step: python -m benchmarks.study.cost; a minute, on one thread.
 
-The U-Net of the study, colour, four patches of 64 x 64; processor time of forward and backward, the least of rounds
-that take turns. The share is what a loss takes beyond a sum of the output's pixels, which costs next to nothing.
+Processor time of a loss with its gradient, against that of the study's U-Net, forward and backward, on four patches of
+64 x 64 in colour; the least of rounds that take turns.
 """
 
 import json
@@ -21,30 +21,37 @@ from flax import nnx
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
 
-import blursim_jax
-import blursim_torch
 from benchmarks import provenance
 from benchmarks.study import losses, tasks
+from blursim_jax import blursim as in_jax
+from blursim_torch import blursim as in_torch
 
 RESULTS = Path(__file__).parent / "results" / "cost.json"
-SHAPE, ROUNDS = (4, 3, 64, 64), 41
-OURS = {"blursim(x, y, 0.3)": {}, 'blursim(x, y, 0.3, spectrum="complex")': {"spectrum": "complex"}}
+SHAPE, ROUNDS, CALLS = (4, 3, 64, 64), 40, 10
 DEFAULTS = {"p": 1, "normalization": "gain"}
 
 
-def in_jax() -> dict[str, Callable[[], Any]]:
+def every(blursim: Callable[..., Any], l1: Callable[..., Any], l1_fft: Callable[..., Any]) -> dict[str, Any]:
+    return {
+        "L1": l1,
+        "L1 + FFT": l1_fft,
+        "L1 + blursim(x, y, 0)": lambda x, y: l1(x, y) + blursim(x, y, 0, **DEFAULTS),
+        "blursim(x, y, 0.3)": lambda x, y: blursim(x, y, 0.3, **DEFAULTS),
+        'blursim(x, y, 0.3, spectrum="complex")': lambda x, y: blursim(x, y, 0.3, spectrum="complex", **DEFAULTS),
+    }
+
+
+def steps_of_jax() -> dict[str, Callable[[], Any]]:
+    """The network's step under "", then each loss."""
     task = tasks.Task("", colour=True, network=tasks.UNet)
     params = nnx.state(task.network(3, 3, nnx.Rngs(0)))
-    x, y = np.random.default_rng(0).random((2, *SHAPE), np.float32)
-    inputs = np.moveaxis(x, 1, -1)
-    ours = lambda alpha, **options: lambda x, y: blursim_jax.blursim(x, y, alpha, **DEFAULTS, **options)
-    every = {"": lambda x, y: x.sum(), "L1": losses.l1, "L1 + FFT": losses.l1_fft}
-    every |= {"L1 + blursim(x, y, 0)": lambda x, y: losses.l1(x, y) + ours(0)(x, y)}
-    every |= {name: ours(0.3, **options) for name, options in OURS.items()}
-    steps = {
-        name: jax.jit(jax.grad(lambda p, loss=loss: loss(task.predict(p, inputs), y))) for name, loss in every.items()
-    }
-    return {name: lambda step=step: jax.block_until_ready(step(params)) for name, step in steps.items()}
+    x, y = map(jax.numpy.asarray, np.random.default_rng(0).random((2, *SHAPE), np.float32))
+    network = jax.jit(jax.grad(lambda params: task.predict(params, x.transpose(0, 2, 3, 1)).sum()))
+    found = {"": lambda: jax.block_until_ready(network(params))}
+    for name, loss in every(in_jax, losses.l1, losses.l1_fft).items():
+        step = jax.jit(jax.value_and_grad(loss))
+        found[name] = lambda step=step: jax.block_until_ready(step(x, y))
+    return found
 
 
 class UNet(nn.Module):
@@ -62,33 +69,30 @@ class UNet(nn.Module):
         return x + pixel_shuffle(self.layers[5](layer(4, torch.cat([interpolate(coarse, scale_factor=2), fine], 1))), 2)
 
 
-def in_torch() -> dict[str, Callable[[], Any]]:
+def steps_of_torch() -> dict[str, Callable[[], Any]]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network, x, y = UNet(), *torch.rand(2, *SHAPE)
-
-    def l1_fft(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        d = x - y
-        return d.abs().mean() + 0.1 * torch.view_as_real(torch.fft.fft2(d)).abs().mean()
-
-    ours = lambda alpha, **options: lambda x, y: blursim_torch.blursim(x, y, alpha, **DEFAULTS, **options)
-    every = {"": lambda x, y: x.sum(), "L1": lambda x, y: (x - y).abs().mean(), "L1 + FFT": l1_fft}
-    every |= {"L1 + blursim(x, y, 0)": lambda x, y: (x - y).abs().mean() + ours(0)(x, y)}
-    every |= {name: ours(0.3, **options) for name, options in OURS.items()}
-    return {name: lambda loss=loss: loss(network(x), y).backward() for name, loss in every.items()}
+    output = x.clone().requires_grad_()
+    l1 = lambda x, y: (x - y).abs().mean()
+    l1_fft = lambda x, y: l1(x, y) + 0.1 * torch.view_as_real(torch.fft.fft2(x - y)).abs().mean()
+    found = {"": lambda: network(x).sum().backward()}
+    for name, loss in every(in_torch, l1, l1_fft).items():
+        found[name] = lambda loss=loss: torch.autograd.grad(loss(output, y), output)
+    return found
 
 
 def shares(steps: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Of the step's processor time, for each loss."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    """Of a step's processor time, for each loss."""
+    least = dict.fromkeys(steps, float("inf"))
     for turn in range(ROUNDS + 3):
         for name, step in steps.items():
             started = time.process_time()
-            step()
-            if turn >= 3:
-                times[name].append(time.process_time() - started)
-    least = {name: min(of) for name, of in times.items()}
-    return {name: round(1 - least[""] / of, 3) for name, of in least.items() if name}
+            for _ in range(CALLS):
+                step()
+            least[name] = min(least[name], (time.process_time() - started) / CALLS) if turn >= 3 else least[name]
+    print({name: f"{1000 * of:.2f} ms" for name, of in least.items()})
+    return {name: round(of / (of + least[""]), 3) for name, of in least.items() if name}
 
 
 def main() -> None:
@@ -96,7 +100,7 @@ def main() -> None:
         "machine": provenance.machine("cpu"),
         "versions": provenance.versions("jax", "torch"),
         **provenance.commit("blursim_jax", "blursim_torch", "benchmarks/study/cost.py"),
-        "shares": {"JAX, jitted": shares(in_jax()), "PyTorch, eager": shares(in_torch())},
+        "shares": {"JAX, jitted": shares(steps_of_jax()), "PyTorch, eager": shares(steps_of_torch())},
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results["shares"], indent=1))

@@ -108,6 +108,11 @@ def gaussian_rows(side: int, sigma: float) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def l1_coarse(x: Array, y: Array, tile: int = 8) -> Array:
+    """L1 of the means of squares side by side: brightness and colour, whatever lies out of register within them."""
+    return l1(in_tiles(x, tile).mean(axis=(-3, -1)), in_tiles(y, tile).mean(axis=(-3, -1)))
+
+
 # Searching for the shift
 
 
@@ -385,6 +390,7 @@ RECORDS = [
     mix((1, SEARCH), (1, SPECTRUM)),
     mix((1, L1), (1, MAGNITUDES)),
     mix((0.1, L1), (1, MAGNITUDES)),
+    mix((1, MAGNITUDES), (1, Loss("L1 of squares of 8", l1_coarse, "pixels"))),
     FLOOR,
     FLOOR_EDGES,
     mix((1, L1), (1, FLOOR)),

@@ -1,4 +1,11 @@
-"""Registering a target to its input, once, before training, by scikit-image's flow. Images are (C, H, W)."""
+"""Registering a target to its input, once, before training, by scikit-image's flow. Images are (C, H, W).
+
+python -m benchmarks.study.registration            # how well that goes: a minute; writes results/registration.json
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -30,3 +37,32 @@ def astray(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     where = np.indices(there.shape[1:]) + there
     returned = [ndimage.map_coordinates(component, where, order=1, mode="nearest") for component in back]
     return np.linalg.norm(there + np.stack(returned), axis=0)
+
+
+def main() -> None:
+    """How well it registers patches of 64 px: median PSNR against the target in register, before and after."""
+    from benchmarks.study import tasks
+
+    found = {}
+    for name in ("shift2", "breathing", "parallax", "render-shift2", "render-shift4", "render-shift8"):
+        task = replace(tasks.TASKS[name], patch=64)
+        still = replace(task, shift=0, scale=0, degrees=0, parallax=0)
+        rows = []
+        for seed in range(60):
+            place = task.random_place(np.random.default_rng(seed), task.train_on, task.patch)
+            image, moved = task.pair(np.random.default_rng(seed), place)
+            _, target = still.pair(np.random.default_rng(seed), place)
+            reference = image[: task.channels]
+            registered, mask = register(reference, moved)
+            trusted = mask * (astray(flow(reference, moved), flow(moved, reference)) < 1)
+            inside = [of.sum() / of.size for of in (mask, trusted)]
+            error = [tasks.psnr(m * registered, m * target) + 10 * np.log10(m.mean()) for m in (mask, trusted)]
+            rows.append([tasks.psnr(moved, target), *error, *inside])
+        names = ("before", "after", "after, where there and back agree", "share inside", "share that agrees")
+        found[name] = dict(zip(names, np.median(rows, axis=0).round(3).tolist(), strict=True))
+        print(name, found[name])
+    (Path(__file__).parent / "results" / "registration.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

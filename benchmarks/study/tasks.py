@@ -483,7 +483,7 @@ TASKS["render-shift2-colour-unet"] = replace(TASKS["render-shift2-unet"], colour
 TASKS["motion-colour"] = Deblur("motion blur, in register", moving=True, colour=True, rates_of=("aligned", ""))
 for _name, _deviation in itertools.product(("aligned", "shift2"), (0.02, 0.05)):
     TASKS[f"{_name}-noisy{100 * _deviation:.0f}"] = replace(
-        TASKS[f"{_name}-colour"], target_noise=_deviation, rates_of=(f"{_name}-noisy5", "")
+        TASKS[f"{_name}-colour"], target_noise=_deviation, rates_of=("aligned-noisy5", "")
     )
 TASKS["aligned-noisy5-unet"] = replace(TASKS["aligned-noisy5"], rates_of=("aligned-unet", "L1"), **LONG)
 TASKS["shift2-noisy5-unet"] = replace(TASKS["shift2-noisy5"], rates_of=("aligned-unet", "L1"), **LONG)

@@ -122,21 +122,23 @@ def run(options: argparse.Namespace) -> None:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
     }
     known, started = False, time.monotonic()
-    wanted = cells(options)
+    wanted, done = cells(options), finished(options.output, options.steps)
+    referred = {r["reference"] for r in lines(options.output) if "figures" in r and "reference" in r}
     rates = 0 if options.quick else len(RATES)
     with tqdm(total=sum(seeds + rates for *_, seeds in wanted), unit="run", smoothing=0.1) as progress:
         for task, loss, seeds in wanted:
-            done = finished(options.output, options.steps)
-            if not any(r.get("reference") == task and "figures" in r for r in lines(options.output)):
-                append(options.output, reference(task))
             progress.set_description(f"{task}, {loss}")
-            for record in cell(task, loss, seeds, done, options):
+            if task not in referred:
+                append(options.output, reference(task))
+                referred.add(task)
+            for key, record in cell(task, loss, seeds, done, options):
                 progress.update()
-                if record not in done.values():
+                if key not in done:
                     if not known:
                         append(options.output, session)
                         known = True
                     append(options.output, {**record, "session": session["session"]})
+                    done[key] = record
                 if time.monotonic() - started > 60 * options.minutes:
                     return
 
@@ -159,18 +161,18 @@ def counted(name: str, images: int) -> int:
 
 def cell(
     task: str, loss: str, seeds: int, done: dict[Any, dict[str, Any]], options: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """The runs of a task and a loss, those already done as they are: first to choose the rate, then the seeds."""
 
-    def one(task: str, loss: str, seed: int, rate: float, choosing: bool) -> dict[str, Any]:
-        key = (task, loss, seed, rate, choosing)
+    def one(*key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        task, loss, seed, rate, choosing = key
         if key in done:
-            return done[key]
+            return key, done[key]
         steps = options.steps or tasks.TASKS[task].steps
         steps = min(steps, SHORT) if choosing else steps
         names = tasks.SELECTION if choosing else tasks.TASKS[task].judged_on
         words = {"task": task, "loss": loss, "seed": seed, "rate": rate, "choosing": choosing, "steps": steps}
-        return words | trainer(task, loss, steps)(seed, rate, names)
+        return key, words | trainer(task, loss, steps)(seed, rate, names)
 
     rate = RATES[1]
     if not options.quick:
@@ -178,7 +180,7 @@ def cell(
         for rate in RATES:
             tried.append(one(*rates_of(task, loss), CHOOSING, rate, True))
             yield tried[-1]
-        rate = chosen(tried)
+        rate = chosen([record for _, record in tried])
     for seed in range(FIRST, FIRST + seeds):
         yield one(task, loss, seed, rate, False)
 
