@@ -120,7 +120,7 @@ def functions(package, file):
 
 # What one framework needs and the other has no use for.
 OF_ONE = {
-    "blursim_jax": {"_distance_jvp", "_of_rank", "_unwrapped"},
+    "blursim_jax": {"_distance_jvp", "_index", "_of_rank", "_unwrapped", "select"},
     "blursim_torch": {"_value_and_gradients", "_watched"},
 }
 
