@@ -40,7 +40,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
     contestants: dict[tuple[str, str], dict[Any, dict[str, Any]]] = {}
     for row in rows:
-        backend = row["backend"] + ", no page faults" * bool(row["kept_free"])
+        backend = row["backend"] + ", no page faults" * row["keeps_memory"]
         contestants.setdefault((backend, row["name"]), {})[tuple(row["shape"])] = row
     with_memory = any(row["memory"] is not None for row in rows)
     with_kernels = any(row.get("kernels") for row in rows)
@@ -135,7 +135,7 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
     for results in all_results:
         for row in results["measurements"]:
             if row["name"] == "blursim" and row["section"] in ("sides", "odd") and isinstance(row[direction], dict):
-                if row["kept_free"]:
+                if row["keeps_memory"]:
                     continue
                 words = [row["backend"], results["machine"]["gpu"], row["dtype"] if row["dtype"] != "float32" else None]
                 sides, ratios = found.setdefault((", ".join(filter(None, words)), row["section"]), ([], []))

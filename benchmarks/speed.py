@@ -39,9 +39,9 @@ PEERS = ["kornia", "monai", "pytorch-msssim", "focal-frequency-loss", "opencv-py
 # A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
 # peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
 PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
-# Freed memory that the C library keeps, in bytes: with 0, its default, it gives large images back to the system, and
-# every call faults their pages in anew.
-KEPT_FREE = {"jax": [0], "torch": [0, 2**28], "peers": [0]}
+# What makes the C library keep freed memory, as it starts. Otherwise it gives large images back to the system, and every
+# call faults their pages in anew.
+KEEP_MEMORY = {"MALLOC_TOP_PAD_": 2**28, "MALLOC_MMAP_THRESHOLD_": 2**30, "MALLOC_TRIM_THRESHOLD_": 2**31}
 
 
 def main() -> None:
@@ -49,11 +49,14 @@ def main() -> None:
     kinds = {process: [kind for kind in of if kind in options.backends] for process, of in PROCESSES.items()}
     rows = []
     for process in filter(kinds.get, PROCESSES):
-        for kept_free in KEPT_FREE[process]:
-            os.environ["MALLOC_TOP_PAD_"] = str(kept_free)  # read by the C library as the process starts
+        for keeps_memory in (False, True) if process != "peers" else (False,):
+            for name, value in KEEP_MEMORY.items():
+                os.environ.pop(name, None)
+                if keeps_memory:
+                    os.environ[name] = str(value)
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit, (options, process)) as pool:
                 found = pool.submit(measure, process, kinds[process], options).result()
-            rows += [{**row, "kept_free": kept_free} for row in found]
+            rows += [{**row, "keeps_memory": keeps_memory} for row in found]
     results = {
         "machine": machine(options.device),
         "versions": versions("jax", "jaxlib", "torch", "numpy", *PEERS),

@@ -199,7 +199,7 @@ def made_up_results():
 
     def row(section, shape, name, forward, backward, memory=None):
         where = {"section": section, "shape": shape, "dtype": "float32", "backend": "jax", "name": name}
-        found = {"memory": memory, "kernels": (3, 4, 99.6) if name == "blursim" else None, "kept_free": 0}
+        found = {"memory": memory, "kernels": (3, 4, 99.6) if name == "blursim" else None, "keeps_memory": False}
         return {**where, "forward": forward, "backward": backward, **found}
 
     return {
