@@ -323,17 +323,6 @@ FRAMES = (
 )
 
 
-def sessions(path: Path = training.RESULTS) -> str:
-    """Where the runs were made, and with what."""
-    found, words = training.lines(path), {}
-    used = {record["session"]: record["task"] for record in found if "task" in record}
-    for record in found:
-        if "machine" in record and record["session"] in used:
-            of = record["machine"]
-            words[of["gpu"] or f"{of['cpu']}, {of['cores']} cores", record["versions"]["jax"]] = record["date"]
-    return "\n".join(f"- {where}; JAX {jax}; the last on {date}" for (where, jax), date in words.items())
-
-
 def fill(path: Path, blocks: dict[str, Callable[[], str]]) -> None:
     """Each block goes between the markers of its name."""
     page = path.read_text()
