@@ -501,6 +501,9 @@ def test_what_the_guide_says_in_words_holds():
     for task in ("aligned-unet", "shift2-unet-registered"):  # "with a U-Net L1 + FFT is cheaper and level"
         if (task, losses.COMPLEX.name) in cells:
             assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1
+    nothing = next(r for r in training.lines(training.RESULTS) if r.get("reference") == "aligned-noisy5")
+    noisy = report.figure_of(cells, "aligned-noisy5", losses.MAGNITUDES.name)[0]
+    assert noisy < nothing["figures"]["psnr"]  # "they ended below the input as it is"
     curves = [record["curve"] for record in cells["shift2-unet", losses.MAGNITUDES.name].values()]
     curve = np.mean([of["psnr"] for of in curves], axis=0)  # "peaked after 400 to 1,000 ... and fell back"
     assert curves[0]["steps"][np.argmax(curve)] in (400, 1000)
