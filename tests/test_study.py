@@ -501,6 +501,12 @@ def test_what_the_guide_says_in_words_holds():
     for task in ("aligned-unet", "shift2-unet-registered"):  # "with a U-Net L1 + FFT is cheaper and level"
         if (task, losses.COMPLEX.name) in cells:
             assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1
+    for task in ("render-shift2", "render-shift2-unet", "render-shift2-colour"):
+        figure = lambda name, loss, task=task: report.figure_of(cells, task, loss.name, name)[0]
+        cleaner = figure("smooth", losses.MAGNITUDES) - figure("smooth", losses.L1)
+        assert 3.9 < cleaner < 8.5  # "4 to 8 dB cleaner"
+        assert figure("tint", losses.MAGNITUDES) < 0.5 / 255
+        assert figure("coarse", losses.MAGNITUDES) < 1.34 * figure("coarse", losses.L1)  # "up to a third stronger"
     nothing = next(r for r in training.lines(training.RESULTS) if r.get("reference") == "aligned-noisy5")
     noisy = report.figure_of(cells, "aligned-noisy5", losses.MAGNITUDES.name)[0]
     assert noisy < nothing["figures"]["psnr"]  # "they ended below the input as it is"
