@@ -510,6 +510,10 @@ def test_what_the_guide_says_in_words_holds():
     nothing = next(r for r in training.lines(training.RESULTS) if r.get("reference") == "aligned-noisy5")
     noisy = report.figure_of(cells, "aligned-noisy5", losses.MAGNITUDES.name)[0]
     assert noisy < nothing["figures"]["psnr"]  # "they ended below the input as it is"
+    stack = json.loads((report.RESULTS / "focus_stack.json").read_text())["rows"]
+    of = {row["loss"]: row["figures"]["psnr"] for row in stack}  # "nothing else but an L1 that searches"
+    better = {loss for loss in of if of[loss] > of["none: the input as it is"] + 0.1 and "registered" not in loss}
+    assert all(loss.startswith("L1, best shift") for loss in better)
     curves = [record["curve"] for record in cells["shift2-unet", losses.MAGNITUDES.name].values()]
     curve = np.mean([of["psnr"] for of in curves], axis=0)  # "peaked after 400 to 1,000 ... and fell back"
     assert curves[0]["steps"][np.argmax(curve)] in (400, 1000)

@@ -322,8 +322,8 @@ def frames_page() -> str:
 
 
 EARLIER = (
-    "Seven frames of one scene, half of the places 3 to 6.5 px out of register: the U-Net makes a frame as sharp as its "
-    "neighbour. The left half of the frames trains for 400 steps and the right judges. Registered by a similarity. "
+    "Seven frames of one scene, half of the places 3 to 6.5 px out of register: the U-Net makes a frame as sharp as "
+    "its neighbour. The left of the frames trains for 400 steps, the right judges. Registered by a similarity. "
     "`area` and `p=2` are options of the definition as published."
 )
 FRAMES = (
