@@ -11,7 +11,6 @@ equal to their packages, or to their papers' sums, in the tests.
 """
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,17 +52,6 @@ def l1_fft(x: Array, y: Array, weight: float = 0.1) -> Array:
     return l1(x, y) + weight * (jnp.mean(jnp.abs(d.real)) + jnp.mean(jnp.abs(d.imag))) / 2
 
 
-def focal_frequency(x: Array, y: Array) -> Array:
-    """Each bin of the unitary DFT weighed by its own distance, relative to the largest of the image; no gradient
-    flows through the weights."""
-    d = jnp.fft.fft2(x - y, norm="ortho")
-    squares = d.real**2 + d.imag**2
-    # The square root has an infinite slope at 0, but the weights are constants.
-    weights = jnp.sqrt(jax.lax.stop_gradient(squares))
-    largest = weights.max((-2, -1), keepdims=True)
-    return jnp.mean(jnp.where(largest > 0, weights / jnp.where(largest > 0, largest, 1), 0) * squares)
-
-
 def ssim(x: Array, y: Array, window: int = 11, sigma: float = 1.5) -> Array:
     """1 - SSIM, windows wholly inside the image."""
     taps = np.exp(-((np.arange(window) - window // 2) ** 2) / (2 * sigma**2))
@@ -75,37 +63,12 @@ def ssim(x: Array, y: Array, window: int = 11, sigma: float = 1.5) -> Array:
             image = sum(t * jax.lax.slice_in_dim(image, i, i + length, axis=axis) for i, t in enumerate(taps))
         return image
 
-    luminance, structure = ssim_parts(x, y, mean)
-    return 1 - jnp.mean(luminance * structure)
-
-
-def ssim_parts(x: Array, y: Array, mean: Callable[[Array], Array]) -> tuple[Array, Array]:
-    """Luminance, and contrast times structure, of every window; mean is that of a window."""
     mean_x, mean_y = mean(x), mean(y)
     variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
     covariance = mean(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return luminance, (2 * covariance + c2) / (variance_x + variance_y + c2)
-
-
-def ms_ssim_l1(x: Array, y: Array, weight: float = 0.84, sigmas: Sequence[float] = (0.5, 1, 2, 4, 8)) -> Array:
-    """The mix of Zhao et al. 2017: MS-SSIM by widening windows instead of shrinking images, and an L1 seen through
-    the widest. Windows that stick out of the image are cut, and their weights sum to 1 all the same."""
-
-    def blur(sigma: float) -> Callable[[Array], Array]:
-        down, across = (gaussian_rows(side, sigma) for side in x.shape[-2:])
-        return lambda image: down @ image @ across.T
-
-    parts = [ssim_parts(x, y, blur(sigma)) for sigma in sigmas]
-    similarity = math.prod((structure for _, structure in parts), start=parts[-1][0])
-    return jnp.mean(weight * (1 - similarity) + (1 - weight) * blur(sigmas[-1])(jnp.abs(x - y)))
-
-
-def gaussian_rows(side: int, sigma: float) -> np.ndarray:
-    """(side, side): row i weighs the pixels of a line for the window around pixel i."""
-    weights = np.exp(-(np.subtract.outer(range(side), range(side)) ** 2) / (2 * sigma**2))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return 1 - jnp.mean(luminance * (2 * covariance + c2) / (variance_x + variance_y + c2))
 
 
 def l1_coarse(x: Array, y: Array, tile: int = 8) -> Array:
@@ -183,29 +146,11 @@ def in_tiles(image: Array, tile: int) -> Array:
     return cut.reshape(*image.shape[:-2], rows, tile, columns, tile)
 
 
-def squares(image: Array, size: int = 5, stride: int = 1) -> Array:
+def squares(image: Array, size: int = 3) -> Array:
     """(..., H, W) -> (..., h, w, size^2): squares of pixels as vectors."""
     height, width = (side - size + 1 for side in image.shape[-2:])
     places = itertools.product(range(size), repeat=2)
-    return jnp.stack([image[..., i : i + height : stride, j : j + width : stride] for i, j in places], axis=-1)
-
-
-def contextual(x: Array, y: Array, width: float = 0.5, epsilon: float = 1e-5, most: int = 32) -> Array:
-    """The contextual loss of Mechrez et al. 2018 with squares of 5 x 5 pixels as features, at most 32 x 32 of them."""
-    stride = -(-min(x.shape[-2:]) // most)
-    u, v = (squares(image, stride=stride).reshape(-1, *_flat(image, stride)) for image in (x, y))
-    mean = v.mean(axis=1, keepdims=True)
-    unit = lambda d: d / jnp.sqrt((d * d).sum(axis=-1, keepdims=True) + epsilon**2)
-    distances = 1 - jnp.einsum("nik,njk->nij", unit(u - mean), unit(v - mean))
-    relative = distances / (distances.min(axis=2, keepdims=True) + epsilon)
-    # Each square of x finds those of y that it is nearest to.
-    similarity = jax.nn.softmax((1 - relative) / width, axis=2)
-    return -jnp.mean(jnp.log(similarity.max(axis=1).mean(axis=1)))
-
-
-def _flat(image: Array, stride: int, size: int = 5) -> tuple[int, int]:
-    down, across = (-(-(side - size + 1) // stride) for side in image.shape[-2:])
-    return down * across, size * size
+    return jnp.stack([image[..., i : i + height, j : j + width] for i, j in places], axis=-1)
 
 
 def sliced_wasserstein(x: Array, y: Array, progress: Array, window: int = 16, directions: int = 16) -> Array:
@@ -215,7 +160,7 @@ def sliced_wasserstein(x: Array, y: Array, progress: Array, window: int = 16, di
     along /= jnp.linalg.norm(along, axis=0)
 
     def ranked(image: Array) -> Array:
-        seen = jnp.moveaxis(squares(image, 3) @ along, -1, 2)  # (N, C, directions, h, w)
+        seen = jnp.moveaxis(squares(image) @ along, -1, 2)  # (N, C, directions, h, w)
         tiles = jnp.moveaxis(in_tiles(seen, window), -3, -2)
         return jnp.sort(tiles.reshape(*tiles.shape[:-2], window * window), axis=-1)
 
@@ -360,8 +305,6 @@ RECORDS = [
     L1_FFT,
     Loss("MSE", mse, "pixels"),
     Loss("SSIM", ssim, "pixels"),
-    Loss("MS-SSIM + L1", ms_ssim_l1, "pixels"),
-    Loss("focal frequency", focal_frequency, "pixels"),
     Loss("AMSE", amse, "pixels"),
     SEARCH,
     SEARCH_PIXELS,
@@ -369,7 +312,6 @@ RECORDS = [
     ANYWHERE,
     BLOCKS,
     mix((1, L1), (1, WINDOWS)),
-    Loss("contextual", contextual, "statistics"),
     Loss("local sliced Wasserstein", sliced_wasserstein, "statistics", told=("progress",)),
     mix((1, L1), (1, Loss("local sliced Wasserstein", sliced_wasserstein, "statistics", told=("progress",)))),
     mix((1, L1), (10, EAGLE)),
