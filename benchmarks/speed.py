@@ -39,8 +39,8 @@ PEERS = ["kornia", "monai", "pytorch-msssim", "focal-frequency-loss", "opencv-py
 # A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
 # peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
 PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
-# What makes the C library keep freed memory, as it starts. Otherwise it gives large images back to the system, and every
-# call faults their pages in anew.
+# What makes the C library keep freed memory, as it starts. Otherwise it gives large images back to the system, and
+# every call faults their pages in anew.
 KEEP_MEMORY = {"MALLOC_TOP_PAD_": 2**28, "MALLOC_MMAP_THRESHOLD_": 2**30, "MALLOC_TRIM_THRESHOLD_": 2**31}
 
 
