@@ -24,29 +24,29 @@ class Entries(NamedTuple):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 3, 4))
-def distance(A: Identity, x: Array, y: Array, p: int, lengths: bool) -> Array:
-    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) where not the lengths are compared."""
-    return mean(A, difference(A, x, y, lengths)[0], p)
+def distance(A: Identity, x: Array, y: Array, p: int, magnitude: bool) -> Array:
+    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) unless magnitudes are compared."""
+    return mean(A, difference(A, x, y, magnitude)[0], p)
 
 
 @functools.partial(distance.defjvp, symbolic_zeros=True)
 def _distance_jvp(
-    A: Identity, p: int, lengths: bool, images: tuple[Array, Array], tangents: Any
+    A: Identity, p: int, magnitude: bool, images: tuple[Array, Array], tangents: Any
 ) -> tuple[Array, Array]:
-    d, Ax, Ay = difference(A, *images, lengths)
+    d, Ax, Ay = difference(A, *images, magnitude)
     value = mean(A, d, p)
     u = jnp.sign(d) if p == 1 else d
     along = jnp.zeros_like(value)
     if not isinstance(tangents[0], SymbolicZero):
-        along += jnp.sum(gradient(A, u, Ax, lengths) * tangents[0], A.axes)
+        along += jnp.sum(gradient(A, u, Ax, magnitude) * tangents[0], A.axes)
     if not isinstance(tangents[1], SymbolicZero):
-        along -= jnp.sum(gradient(A, u, Ay, lengths) * tangents[1], A.axes)
+        along -= jnp.sum(gradient(A, u, Ay, magnitude) * tangents[1], A.axes)
     return value, slope(A, value, p) * along
 
 
-def difference(A: Identity, x: Array, y: Array, lengths: bool) -> tuple[Array, Entries, Entries]:
-    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that have these lengths."""
-    if not lengths:
+def difference(A: Identity, x: Array, y: Array, magnitude: bool) -> tuple[Array, Entries, Entries]:
+    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that it is made from."""
+    if not magnitude:
         Az = entries(A, x - y)
         return Az.lengths, Az, Az
     Ax, Ay = entries(A, x), entries(A, y)
@@ -54,10 +54,10 @@ def difference(A: Identity, x: Array, y: Array, lengths: bool) -> tuple[Array, E
     return jnp.where(d * d <= jnp.finfo(d.dtype).tiny, 0, d), Ax, Ay
 
 
-def gradient(A: Identity, u: Array, Ax: Entries, lengths: bool) -> Array:
+def gradient(A: Identity, u: Array, Ax: Entries, magnitude: bool) -> Array:
     """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
     first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
-    return A.transposed([A.signed(first, u) if lengths else first, *others])
+    return A.transposed([A.signed(first, u) if magnitude else first, *others])
 
 
 def mean(A: Identity, d: Array, p: int) -> Array:

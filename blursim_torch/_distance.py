@@ -27,29 +27,29 @@ _functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lam
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
-def distance(A: Identity, x: Tensor, y: Tensor, p: int, lengths: bool) -> Tensor:
-    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) where not the lengths are compared."""
+def distance(A: Identity, x: Tensor, y: Tensor, p: int, magnitude: bool) -> Tensor:
+    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) unless magnitudes are compared."""
     if _watched(x, y):
-        return _value_and_gradients(A, x, y, p, lengths)[0]
-    return _Distance.apply(x, y, A, p, lengths)
+        return _value_and_gradients(A, x, y, p, magnitude)[0]
+    return _Distance.apply(x, y, A, p, magnitude)
 
 
 class _Distance(torch.autograd.Function):
     """Backward is one product with what forward formed; to be differentiated again it forms that anew, of x and y."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, A: Identity, p: int, lengths: bool) -> Tensor:
-        value, *gradients = _value_and_gradients(A, x, y, p, lengths, ctx.needs_input_grad[:2])
+    def forward(ctx: Any, x: Tensor, y: Tensor, A: Identity, p: int, magnitude: bool) -> Tensor:
+        value, *gradients = _value_and_gradients(A, x, y, p, magnitude, ctx.needs_input_grad[:2])
         ctx.save_for_backward(x, y, value, *gradients)
-        ctx.options = A, p, lengths
+        ctx.options = A, p, magnitude
         return value
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         x, y, value, *gradients = ctx.saved_tensors
-        A, p, lengths = ctx.options
+        A, p, magnitude = ctx.options
         if torch.is_grad_enabled():
-            value, *gradients = _value_and_gradients(A, x, y, p, lengths, ctx.needs_input_grad[:2])
+            value, *gradients = _value_and_gradients(A, x, y, p, magnitude, ctx.needs_input_grad[:2])
         cotangent = (cotangent * slope(A, value, p))[(..., *(None for _ in A.axes))]
         return *(None if g is None else cotangent * g for g in gradients), None, None, None
 
@@ -62,23 +62,23 @@ def _watched(x: Tensor, y: Tensor) -> bool:
 
 
 def _value_and_gradients(
-    A: Identity, x: Tensor, y: Tensor, p: int, lengths: bool, wanted: tuple[bool, ...] = (False, False)
+    A: Identity, x: Tensor, y: Tensor, p: int, magnitude: bool, wanted: tuple[bool, ...] = (False, False)
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    d, Ax, Ay = difference(A, x, y, lengths)
+    d, Ax, Ay = difference(A, x, y, magnitude)
     value = mean(A, d, p)
     if not any(wanted):
         return value, None, None
     u = d.sign() if p == 1 else d
-    for_x = gradient(A, u, Ax, lengths) if wanted[0] or not lengths else None
+    for_x = gradient(A, u, Ax, magnitude) if wanted[0] or not magnitude else None
     for_y = None
     if wanted[1]:
-        for_y = -for_x if for_x is not None and not lengths else gradient(A, -u, Ay, lengths)
+        for_y = -for_x if for_x is not None and not magnitude else gradient(A, -u, Ay, magnitude)
     return value, for_x if wanted[0] else None, for_y
 
 
-def difference(A: Identity, x: Tensor, y: Tensor, lengths: bool) -> tuple[Tensor, Entries, Entries]:
-    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that have these lengths."""
-    if not lengths:
+def difference(A: Identity, x: Tensor, y: Tensor, magnitude: bool) -> tuple[Tensor, Entries, Entries]:
+    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that it is made from."""
+    if not magnitude:
         Az = entries(A, x - y)
         return Az.lengths, Az, Az
     Ax, Ay = entries(A, x), entries(A, y)
@@ -86,10 +86,10 @@ def difference(A: Identity, x: Tensor, y: Tensor, lengths: bool) -> tuple[Tensor
     return hardshrink(d, torch.finfo(d.dtype).tiny ** 0.5), Ax, Ay
 
 
-def gradient(A: Identity, u: Tensor, Ax: Entries, lengths: bool) -> Tensor:
+def gradient(A: Identity, u: Tensor, Ax: Entries, magnitude: bool) -> Tensor:
     """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
     first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
-    return A.transposed([A.signed(first, u) if lengths else first, *others])
+    return A.transposed([A.signed(first, u) if magnitude else first, *others])
 
 
 def mean(A: Identity, d: Tensor, p: int) -> Tensor:
