@@ -147,7 +147,9 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
 def main() -> None:
     paths = [Path(word) for word in sys.argv[1:]] or sorted((HERE / "results").glob("*.json"))
     all_results = [json.loads(path.read_text()) for path in paths]
-    text = "\n\n".join(tables(results, ("batches", "peers", "volumes", "volume-peers")) for results in all_results)
+    shown = ("batches", "peers", "volumes", "volume-peers")
+    seen = [results for results in all_results if {row["section"] for row in results["measurements"]} & {*shown}]
+    text = "\n\n".join(tables(results, shown) for results in seen)
     PAGE.write_text(insert(PAGE.read_text(), text))
     plot(all_results, PLOT)
 
