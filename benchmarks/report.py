@@ -135,7 +135,7 @@ def series(all_results: list[dict[str, Any]], direction: str) -> dict[tuple[str,
     for results in all_results:
         for row in results["measurements"]:
             if row["name"] == "blursim" and row["section"] in ("sides", "odd") and isinstance(row[direction], dict):
-                if row["keeps_memory"]:
+                if not row["keeps_memory"]:  # else page faults are most of what is seen
                     continue
                 words = [row["backend"], results["machine"]["gpu"], row["dtype"] if row["dtype"] != "float32" else None]
                 sides, ratios = found.setdefault((", ".join(filter(None, words)), row["section"]), ([], []))
