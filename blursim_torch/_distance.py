@@ -56,7 +56,8 @@ class _Distance(torch.autograd.Function):
 
 def _watched(x: Tensor, y: Tensor) -> bool:
     """Whether another than autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
-    if _functorch_is_active() or _is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]  # it is documented all the same
+    # PyTorch documents is_tracing, but its type stubs don't export it.
+    if _functorch_is_active() or _is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
     return any(forward_ad.unpack_dual(image).tangent is not None for image in (x, y))
 
