@@ -279,6 +279,7 @@ def mix(*parts: tuple[float, Loss], name: str = "") -> Loss:
 L1, L1_FFT = Loss("L1", l1, "pixels"), Loss("L1 + FFT", l1_fft, "pixels")
 SEARCH = Loss("L1, best shift", l1_best_shift, "search", told=("radius",))
 SEARCH_PIXELS = Loss("L1, best shift of pixels", l1_best_shift_of_pixels, "search", told=("radius",))
+SEARCH_SMALL = Loss("L1, best shift of pixels, boxes of 9", l1_best_shift_of_pixels, "search", {"box": 9}, ("radius",))
 WINDOWS = Loss("FFT of windows", window_fft, "statistics")
 ANYWHERE = Loss("FFT of windows, anywhere", window_fft_anywhere, "statistics", told=("progress",))
 BLOCKS = Loss("FFT of blocks of 8", window_fft, "statistics", {"window": 8})
@@ -293,6 +294,10 @@ MIX = mix((1, L1), (1, SPECTRUM))
 MIX_SQUARES = mix((1, L1), (1, ours("magnitude", 2, 0)))
 FLOOR = Loss("BlurSim above the noise, spectrum", above_noise, "ours", told=("noise",))
 FLOOR_EDGES = Loss("BlurSim above the noise, alpha 0.3", above_noise, "ours", {"alpha": 0.3}, ("noise",))
+COLOURS = (
+    Loss("L1 after colours", after_colours, "pixels", {"then": L1}),
+    Loss(f"{MAGNITUDES.name} after colours", after_colours, "ours", {"then": MAGNITUDES}),
+)
 OPTIONS = [
     ours(spectrum, p, alpha, edges, k)
     for p in (1, 2)
@@ -308,6 +313,7 @@ RECORDS = [
     Loss("AMSE", amse, "pixels"),
     SEARCH,
     SEARCH_PIXELS,
+    SEARCH_SMALL,
     WINDOWS,
     ANYWHERE,
     BLOCKS,
@@ -336,8 +342,7 @@ RECORDS = [
     FLOOR,
     FLOOR_EDGES,
     mix((1, L1), (1, FLOOR)),
-    Loss("L1 after colours", after_colours, "pixels", {"then": L1}),
-    Loss(f"{MAGNITUDES.name} after colours", after_colours, "ours", {"then": MAGNITUDES}),
+    *COLOURS,
     *OPTIONS,
 ]
 LOSSES = {loss.name: loss for loss in reversed(RECORDS)}  # of two with one name the first

@@ -477,10 +477,9 @@ TASKS["render-shift2-long"] = replace(
     TASKS["render-shift2-unet"], steps=6000, looks=(0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1)
 )
 for _name in ("render", "render-shift2", "aligned", "shift2"):
-    _rates = {"render": "render-shift2"}.get(_name, _name)
-    TASKS[f"{_name}-colour"] = replace(TASKS[_name], colour=True, rates_of=(_rates, ""))
+    TASKS[f"{_name}-colour"] = replace(TASKS[_name], colour=True)
 TASKS["render-shift2-colour-unet"] = replace(TASKS["render-shift2-unet"], colour=True)
-TASKS["motion-colour"] = Deblur("motion blur, in register", moving=True, colour=True, rates_of=("aligned", ""))
+TASKS["motion-colour"] = Deblur("motion blur, in register", moving=True, colour=True)
 for _name, _deviation in itertools.product(("aligned", "shift2"), (0.02, 0.05)):
     TASKS[f"{_name}-noisy{100 * _deviation:.0f}"] = replace(
         TASKS[f"{_name}-colour"], target_noise=_deviation, rates_of=("aligned-noisy5", "")
@@ -489,13 +488,14 @@ TASKS["aligned-noisy5-unet"] = replace(TASKS["aligned-noisy5"], rates_of=("align
 TASKS["shift2-noisy5-unet"] = replace(TASKS["shift2-noisy5"], rates_of=("aligned-unet", "L1"), **LONG)
 TASKS["stereo-colour"] = Stereo("real parallax", radius=4, rates_of=("parallax", ""))
 TASKS["render-stereo-colour"] = Stereo(
-    "real parallax, blurred by depth", radius=4, refocus=True, maps=1, rates_of=("render-shift2", "")
+    "real parallax, blurred by depth", radius=4, refocus=True, maps=1, rates_of=("render-shift2-colour", "")
 )
 # Each that is moved, registered first: the rates are those of pairs in register.
 for _name, _task in list(TASKS.items()):
     if _task.shift or _task.scale or _task.parallax or isinstance(_task, Stereo):
         _of, _same = _task.rates_of or (_name, "")
-        _rates = ("render" if _task.maps else "aligned") if _task.network is Network else _of
+        _still = "render-colour" if _task.maps and _task.colour else "render" if _task.maps else "aligned"
+        _rates = _of if _task.network is UNet or _task.target_noise else _still
         TASKS[f"{_name}-registered"] = replace(_task, registered=True, rates_of=(_rates, _same))
 
 BANDS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel

@@ -47,7 +47,7 @@ CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of it
 QUICK = ["L1", "L1 + FFT", "BlurSim magnitude/magnitude p=1 k=5 gain 0.3"]
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "scikit-image", "scikit-learn", "PyWavelets", "scipy")
 SHOWN = (..., slice(40, 168), slice(40, 168))  # of a held-out image, for the pictures
-DRAWN = {"render-shift2-colour": 5, "render-shift2-colour-registered": 5}  # task -> which of them
+DRAWN = {"render-shift2-colour-unet": 5, "render-shift2-colour-unet-registered": 5}  # task -> which of them
 
 
 def main() -> None:
