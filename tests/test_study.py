@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from benchmarks.study import frames, losses, measure, plan, registration, report, tasks, training
+from benchmarks.study import frames, losses, measure, pictures, plan, registration, report, runs, tasks, training
 from blursim_jax import blursim
 
 TASKS, LOSSES = tasks.TASKS, losses.LOSSES
@@ -372,7 +371,7 @@ def results(tmp_path_factory):
 
 @pytest.mark.slow
 def test_runs_are_kept_resumed_and_reported(results, monkeypatch, tmp_path):
-    found = training.lines(results.output)
+    found = runs.lines(results.output)
     sessions = {record["session"]: record for record in found if "machine" in record}
     records = [record for record in found if "task" in record]
     # "looked at" takes the rates of "aligned".
@@ -399,16 +398,16 @@ def test_runs_are_kept_resumed_and_reported(results, monkeypatch, tmp_path):
     training.run(results)
     of = json.loads(kept[lost])
     assert asked == [(of["task"], of["loss"])]
-    cells = report.runs(results.output)
+    cells = runs.by_cell(results.output)
     assert cells[of["task"], of["loss"]][of["seed"]]["figures"] == of["figures"]
-    assert "| L1, best shift |" in report.gains(cells, ["aligned", "looked at"])
+    assert "| L1, best shift |" in runs.gains(cells, ["aligned", "looked at"])
     assert "step 4" in report.curves(cells, "looked at")
 
 
 def test_a_run_judged_on_fewer_photographs_is_to_be_done_again(tmp_path):
     record = {"task": "aligned", "loss": "L1", "seed": 10, "rate": 1, "choosing": False, "steps": 400}
     for judged, done in ((8, 0), (18, 1)):
-        training.append(tmp_path / "of.jsonl", {**record, "each": {"psnr": [20] * judged}})
+        runs.append(tmp_path / "of.jsonl", {**record, "each": {"psnr": [20] * judged}})
         assert len(training.finished(tmp_path / "of.jsonl")) == done
 
 
@@ -443,10 +442,10 @@ def test_senseless_options_are_refused(words, capsys):
 
 def test_interval_is_that_of_scipy():
     values = [1.0, 2.5, 2.0, 4.0, 3.0]
-    mean, half = report.interval(values)
+    mean, half = runs.interval(values)
     assert (mean - half, mean + half) == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), stats.sem(values)))
-    assert report.plus_minus(report.interval([2.0]), 1) == "2.0"
-    assert report.plus_minus(report.interval([]), 1) == ""
+    assert runs.plus_minus(runs.interval([2.0]), 1) == "2.0"
+    assert runs.plus_minus(runs.interval([]), 1) == ""
 
 
 def test_gains_are_paired_by_seed_and_over_photographs_of_those_that_all_runs_have():
@@ -454,9 +453,9 @@ def test_gains_are_paired_by_seed_and_over_photographs_of_those_that_all_runs_ha
     run = lambda psnr, each: {"figures": {"psnr": psnr, "ssim": 0.8}, "each": {"psnr": each}}
     cells = {("aligned", "L1"): {0: run(20, [17, 20, 2, 2]), 1: run(30, [27, 20, 2, 2])}}
     cells["aligned", "MSE"] = {0: run(19, [18, 20, 1, 2, 3, 4]), 1: run(29, [28, 20, 1, 2, 3, 4])}
-    assert report.paired(cells, ("aligned", "MSE"), ("aligned", "L1")) == (-1, 0)
-    assert report.over_photographs(cells, ("aligned", "MSE"), ("aligned", "L1")) == report.interval([0.5, -0.5])
-    rows = report.gains(cells, ["aligned"], list(of)).splitlines()[2:]
+    assert runs.paired(cells, ("aligned", "MSE"), ("aligned", "L1")) == (-1, 0)
+    assert runs.over_photographs(cells, ("aligned", "MSE"), ("aligned", "L1")) == runs.interval([0.5, -0.5])
+    rows = runs.gains(cells, ["aligned"], list(of)).splitlines()[2:]
     assert rows == ["| L1 | 25.00 ± 63.53<br>0.800 |", "| MSE | -1.00 ± 0.00<br>0.800 |"]
 
 
@@ -470,23 +469,23 @@ def test_gains_are_paired_by_seed_and_over_photographs_of_those_that_all_runs_ha
     ],
 )
 def test_a_table_names_a_loss_as_a_reader_would_write_it(loss, expected):
-    assert report.call(loss) == expected
+    assert runs.call(loss) == expected
 
 
 def test_the_guide_and_the_pages_are_those_of_the_results(tmp_path, monkeypatch):
     """Run `python -m benchmarks.study.report` when this fails."""
-    cells = report.runs()
+    cells = runs.by_cell()
     page = tmp_path / "choosing.md"
-    page.write_text(report.GUIDE.read_text())
+    page.write_text(pictures.GUIDE.read_text())
     report.fill(page, report.blocks(cells))
-    assert page.read_text() == report.GUIDE.read_text()
+    assert page.read_text() == pictures.GUIDE.read_text()
     for name, make in report.pages(cells).items():
         assert (report.TABLES / f"{name}.md").read_text() == make()
 
 
 def test_the_guide_registers_a_real_pair_and_its_mask_keeps_out_what_only_one_camera_sees():
-    register = report.guide_code()["register"]
-    blurred, right = report.real_pair()
+    register = pictures.guide_code()["register"]
+    blurred, right = pictures.real_pair()
     registered, mask = register(right, blurred)
     away = lambda image: tasks.psnr(mask * tasks.gaussian(image, 1.5), mask * blurred)
     assert 0.7 < mask.mean() < 1
@@ -494,23 +493,23 @@ def test_the_guide_registers_a_real_pair_and_its_mask_keeps_out_what_only_one_ca
 
 
 def test_what_the_guide_says_in_words_holds():
-    cells = report.runs()
-    over = lambda task, loss, rival=losses.L1: report.paired(cells, (task, loss.name), (task, rival.name))[0]
+    cells = runs.by_cell()
+    over = lambda task, loss, rival=losses.L1: runs.paired(cells, (task, loss.name), (task, rival.name))[0]
     for task in ("render-shift2", "render-shift2-unet"):  # "an L1 alongside ... costs half of the gain"
         assert 0.4 < over(task, losses.MIX) / over(task, losses.MAGNITUDES) < 0.6
     for task in ("aligned-unet", "shift2-unet-registered"):  # "with a U-Net L1 + FFT is cheaper and level"
         if (task, losses.COMPLEX.name) in cells:
             assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1
     for task in ("render-shift2", "render-shift2-unet", "render-shift2-colour"):
-        figure = lambda name, loss, task=task: report.figure_of(cells, task, loss.name, name)[0]
+        figure = lambda name, loss, task=task: runs.figure_of(cells, task, loss.name, name)[0]
         cleaner = figure("smooth", losses.MAGNITUDES) - figure("smooth", losses.L1)
         assert 3.9 < cleaner < 8.5  # "4 to 8 dB cleaner"
         assert figure("tint", losses.MAGNITUDES) < 0.5 / 255
         assert figure("coarse", losses.MAGNITUDES) < 1.34 * figure("coarse", losses.L1)  # "up to a third stronger"
-    nothing = next(r for r in training.lines(training.RESULTS) if r.get("reference") == "aligned-noisy5")
-    noisy = report.figure_of(cells, "aligned-noisy5", losses.MAGNITUDES.name)[0]
+    nothing = next(r for r in runs.lines(runs.RUNS) if r.get("reference") == "aligned-noisy5")
+    noisy = runs.figure_of(cells, "aligned-noisy5", losses.MAGNITUDES.name)[0]
     assert noisy < nothing["figures"]["psnr"]  # "they ended below the input as it is"
-    stack = json.loads((report.RESULTS / "focus_stack.json").read_text())["rows"]
+    stack = json.loads((runs.FOLDER / "focus_stack.json").read_text())["rows"]
     of = {row["loss"]: row["figures"]["psnr"] for row in stack}  # "nothing else but an L1 that searches"
     better = {loss for loss in of if of[loss] > of["none: the input as it is"] + 0.1 and "registered" not in loss}
     assert all(loss.startswith("L1, best shift") for loss in better)
@@ -521,7 +520,7 @@ def test_what_the_guide_says_in_words_holds():
 
 
 def test_no_line_of_the_guide_is_too_much():
-    assert len(report.GUIDE.read_text().splitlines()) <= 120
+    assert len(pictures.GUIDE.read_text().splitlines()) <= 120
 
 
 # Real frames and the loss as a measure
@@ -564,7 +563,7 @@ def test_frames_train_and_what_is_done_is_kept(scenes, tmp_path, monkeypatch):
     assert len(found["rows"]) == 2 * 3
     monkeypatch.setattr(frames, "result", None)
     frames.main()
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
     assert re.search(r"### refocus: \d+ tiles", report.frames_page())
 
 
@@ -581,6 +580,6 @@ def test_measures_are_those_of_their_names_and_pairs_of_one_crop_or_of_different
 
 
 def test_nothing_of_the_study_names_this_machine():
-    for path in Path(report.HERE).rglob("*.*"):
+    for path in runs.FOLDER.parent.rglob("*.*"):
         if path.suffix in (".py", ".md", ".json", ".jsonl"):
             assert not re.search(r"/(work|tmp|home|root)/", path.read_text()), path

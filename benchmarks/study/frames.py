@@ -33,8 +33,9 @@ from tqdm import tqdm
 from benchmarks import provenance
 from benchmarks.study import registration, tasks, training
 from benchmarks.study.losses import COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, MIX, SEARCH, WINDOWS, in_tiles
+from benchmarks.study.runs import FOLDER, short
 
-RESULTS = Path(__file__).parent / "results" / "frames.json"
+RESULTS = FOLDER / "frames.json"
 PATCH, BATCH, JUDGED = 64, 4, 128  # pixels a side of what trains, patches in a batch, pixels a side of a judged tile
 RADIUS = 20  # pixels, of the window of the other method's flow
 ENERGY = 15  # pixels a side of the windows whose sharpness is compared
@@ -149,10 +150,10 @@ def error_of_registration(pairs: Sequence[Pair]) -> dict[str, Any]:
     judged = [(pair, at) for pair in pairs for at in tiles(pair, "refocus")]
     median = lambda name: np.median([np.median(tile_of(getattr(pair, name), *at)) for pair, at in judged])
     return {
-        "trusted": training.short(np.mean([pair.mask.mean() for pair in pairs])),
+        "trusted": short(np.mean([pair.mask.mean() for pair in pairs])),
         "judged tiles": len(judged),
-        "astray, px": training.short(median("astray")),
-        "apart, px": training.short(median("apart")),
+        "astray, px": short(median("astray")),
+        "apart, px": short(median("apart")),
     }
 
 
@@ -198,9 +199,9 @@ def result(pairs: Sequence[Pair], use: str, registered: bool, loss: str, options
     every = list(itertools.chain(*runs))
     mean = lambda kind, name: np.mean([each[name] for each in every if each["scene"].startswith(kind)])
     kinds = sorted({"", *(pair.scene.split("_")[0] for pair in pairs)})
-    figures = {kind: {name: training.short(mean(kind, name)) for name in names} for kind in kinds}
-    means = [training.short(np.mean([e["psnr"] for e in each])) for each in runs]
-    seconds = training.short(time.perf_counter() - started)
+    figures = {kind: {name: short(mean(kind, name)) for name in names} for kind in kinds}
+    means = [short(np.mean([e["psnr"] for e in each])) for each in runs]
+    seconds = short(time.perf_counter() - started)
     words = {"use": use, "registered": registered, "loss": loss, "tiles": len(runs[0]), "seconds": seconds}
     return {**words, "figures": figures, "psnr of seeds": means}
 

@@ -3,132 +3,44 @@
 Writes the pages of tables/, the tables and figures between the markers of docs/choosing.md, and the guide's pictures.
 """
 
-import base64
-import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
-from scipy import stats
 
-from benchmarks.study import plan, tasks, training
-from benchmarks.study.losses import COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, MIX, OPTIONS, SEARCH, WINDOWS, Loss
+from benchmarks.study import pictures, plan, tasks
+from benchmarks.study.losses import COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, MIX, OPTIONS, WINDOWS, Loss, ours
+from benchmarks.study.pictures import GUIDE
+from benchmarks.study.runs import (
+    FOLDER,
+    LOOKED_AT,
+    RUNS,
+    Cells,
+    by_cell,
+    call,
+    figure_of,
+    gains,
+    interval,
+    lines,
+    markdown,
+    over_photographs,
+    paired,
+    plus_minus,
+    value,
+)
 
-HERE = Path(__file__).parent
-RESULTS, TABLES, DOCS = HERE / "results", HERE / "tables", HERE.parents[1] / "docs"
-GUIDE = DOCS / "choosing.md"
-PAGES = {  # title, and what the page says first
-    "refocusing": ("Blurred targets", "A part of each photograph is blurred on purpose: bokeh, refocusing."),
-    "deblurring": ("Sharp targets", "Blurred and slightly noisy photographs made sharp."),
-    "noise": ("Noisy targets", "As on [the page of sharp targets](deblurring.md), but the targets have noise."),
+TABLES = Path(__file__).parent / "tables"
+PAGES = {  # the kind of its tasks, and what the page says first
+    "refocusing": ("blurred targets", "A part of each photograph is blurred on purpose: bokeh, refocusing."),
+    "deblurring": ("sharp targets", "Blurred and slightly noisy photographs made sharp."),
+    "noise": ("noisy targets", "As on [the page of sharp targets](deblurring.md), but the targets have noise."),
 }
-ALPHAS = ("0", "0.1", "0.3", "0.5", "0.9->0.1")
-Cells = dict[tuple[str, str], dict[int, dict[str, Any]]]
-
-
-# What was found
-
-
-def runs(path: Path = training.RESULTS) -> Cells:
-    """(task, loss) -> seed -> run, in the order of the losses' records, without those that chose the learning rate.
-
-    Of a seed that was run again, with another rate or on more photographs, the later run.
-    """
-    cells: Cells = {}
-    for record in training.lines(path):
-        if record.get("task") in tasks.TASKS and record["loss"] in LOSSES and not record["choosing"]:
-            cells.setdefault((record["task"], record["loss"]), {})[record["seed"]] = record
-    order = list(LOSSES)
-    return {cell: cells[cell] for cell in sorted(cells, key=lambda cell: order.index(cell[1]))}
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval by Student's t (NaN for fewer than two values)."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float(values.mean()) if len(values) else np.nan, np.nan
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * error)
-
-
-def value(record: dict[str, Any], figure: str) -> float:
-    """Not finite outputs have no figures."""
-    return record["figures"].get(figure, np.nan)
-
-
-def figure_of(cells: Cells, task: str, loss: str, figure: str = "psnr") -> tuple[float, float]:
-    return interval([value(record, figure) for record in cells.get((task, loss), {}).values()])
-
-
-def paired(cells: Cells, of: tuple[str, str], rival: tuple[str, str], figure: str = "psnr") -> tuple[float, float]:
-    """The interval of the difference of two cells, seed by seed: the same weights, crops and noise."""
-    runs, others = cells.get(of, {}), cells.get(rival, {})
-    return interval([value(runs[seed], figure) - value(others[seed], figure) for seed in runs if seed in others])
-
-
-def over_photographs(cells: Cells, of: tuple[str, str], rival: tuple[str, str]) -> tuple[float, float]:
-    """The interval of the difference in PSNR over photographs instead of seeds, each at both of its blurs.
-
-    Of as many photographs as any seed has for both, and of the seeds that have as many.
-    """
-    runs, others = cells.get(of, {}), cells.get(rival, {})
-    each = [[np.array(run["each"]["psnr"], float) for run in (runs[s], others[s])] for s in runs if s in others]
-    counts = [min(map(len, pair)) for pair in each]
-    apart = [x[:n] - y[:n] for (x, y), n in zip(each, counts, strict=True) if n == max(counts)]
-    return interval(np.mean(apart, axis=0).reshape(-1, 2).mean(axis=1)) if apart else (np.nan, np.nan)
-
-
-# As Markdown
-
-
-def call(loss: Loss) -> str:
-    """A loss as a reader would write it: of BlurSim the options that are not the defaults."""
-    if loss.kind == "mix":
-        words = (f"{weight:g} {call(part)}".removeprefix("1 ") for weight, part in loss.options["parts"])
-        return " + ".join(words)
-    if not re.match(r"BlurSim \w+(/| p=)", loss.name) or "then" in loss.options:
-        return loss.name
-    defaults = {"spectrum": "magnitude", "edges": "magnitude", "p": 1, "sobel_size": 5, "normalization": "gain"}
-    found = {key: loss.options[key] for key in defaults if loss.options.get(key, defaults[key]) != defaults[key]}
-    words = "".join(f", {key}={json.dumps(value)}" for key, value in found.items())
-    alpha = loss.options.get("alpha", f"{loss.options.get('start')} to {loss.options.get('end')}")
-    return f"`blursim(x, y, {alpha}{words})`"
-
-
-def plus_minus(found: tuple[float, float], digits: int, signed: bool = False) -> str:
-    mean, half = found
-    if np.isnan(mean):
-        return ""
-    return f"{mean:{'+' * signed}.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
-
-
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body])
-
-
-def gains(cells: Cells, across: Sequence[str], losses: Sequence[str] | None = None) -> str:
-    """PSNR gain over L1, with SSIM below; the L1 row gives absolute PSNR."""
-    across = [task for task in across if any(of == task for of, _ in cells)]
-    losses = losses or list(dict.fromkeys(loss for task, loss in cells if task in across))
-    rows = [["loss", *across]]
-    for loss in losses:
-        row = [call(LOSSES[loss])]
-        for task in across:
-            rival = (task, L1.name)
-            alone = (task, loss) == rival
-            found = figure_of(cells, task, loss) if alone else paired(cells, (task, loss), rival)
-            ssim = plus_minus((figure_of(cells, task, loss, "ssim")[0], np.nan), 3)
-            row.append("" if np.isnan(found[0]) else f"{plus_minus(found, 2, not alone)}<br>{ssim}")
-        if any(row[1:]):
-            rows.append(row)
-    return markdown(rows)
+ALPHAS = (0, 0.1, 0.3, 0.5, "0.9->0.1")
 
 
 def details(cells: Cells, task: str, nothing: dict[str, Any] | None = None) -> str:
@@ -166,13 +78,11 @@ def details(cells: Cells, task: str, nothing: dict[str, Any] | None = None) -> s
 def grid(cells: Cells, task: str, figure: str = "psnr") -> str:
     """BlurSim's options down, alpha across; alpha = 0 has no edges, whatever their options."""
     rows = [["spectrum/edges", *(f"alpha {alpha}" for alpha in ALPHAS)]]
-    names = [loss.name for loss in OPTIONS if "/" in loss.name]
-    for options in dict.fromkeys(name.rsplit(" ", 1)[0] for name in sorted(names)):
-        _, terms, p, *_ = options.split()
-        alone = f"BlurSim {terms.split('/')[0]} {p} 0"
-        of = [alone if alpha == "0" else f"{options} {alpha}" for alpha in ALPHAS]
+    terms = ("magnitude", "complex"), ("magnitude", "vector")
+    for spectrum, edges, p, k in itertools.product(*terms, (1, 2), (3, 5)):
+        of = [ours(spectrum, p, alpha, edges, k).name for alpha in ALPHAS]
         found = [plus_minus(figure_of(cells, task, loss, figure), 2 + (figure == "ssim")) for loss in of]
-        rows += [[options.removeprefix("BlurSim ").removesuffix(" gain"), *found]] if any(found[1:]) else []
+        rows += [[f"{spectrum}/{edges} p={p} k={k}", *found]] if any(found[1:]) else []
     return markdown(rows)
 
 
@@ -182,7 +92,7 @@ def curves(cells: Cells, task: str) -> str:
     for (of, loss), by_seed in cells.items():
         if of == task and all("psnr" in record["curve"] for record in by_seed.values()):
             found = [record["curve"] for record in by_seed.values()]
-            curve = {name: np.mean([np.array(c[name], float) for c in found], axis=0) for name in training.LOOKED_AT}
+            curve = {name: np.mean([np.array(c[name], float) for c in found], axis=0) for name in LOOKED_AT}
             lost = [f"{curve[key][-1] - curve[key].max():.2f}" for key in ("psnr", "psnr_seen", "smooth", "textured")]
             points = [f"{p:.2f}<br>{s:.3f}" for p, s in zip(curve["psnr"], curve["ssim"], strict=True)]
             head = ["loss", *(f"step {step}" for step in found[0]["steps"])]
@@ -194,38 +104,27 @@ def curves(cells: Cells, task: str) -> str:
 # Pages
 
 
-def page_of(task: str) -> str:
-    return "noise" if "noisy" in task else "refocusing" if task.startswith("render") else "deblurring"
-
-
-def title(task: str) -> str:
-    of = tasks.TASKS[task]
-    words = [of.about, "colour" * of.colour, "U-Net" * (of.network is tasks.UNet), "registered first" * of.registered]
-    noise = f"targets with noise of {of.target_noise:g}" if of.target_noise else ""
-    steps = f"{of.steps:,} steps" if of.steps not in (400, 2000) else ""
-    patch = f"patches of {of.patch}" if of.patch not in (48, 64) else ""
-    return ", ".join(filter(None, [*words, noise, patch, steps]))
+def capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def table_page(cells: Cells, name: str) -> str:
-    heading, first = PAGES[name]
-    across = [task for task in tasks.TASKS if page_of(task) == name and any(of == task for of, _ in cells)]
+    kind, first = PAGES[name]
+    across = [name for name, task in tasks.TASKS.items() if task.kind == kind and name in {of for of, _ in cells}]
     groups: dict[tuple[Any, ...], list[str]] = {}
     for task in across:
         of = tasks.TASKS[task]
         groups.setdefault((of.network, of.colour, of.patch if of.network is tasks.Network else 0), []).append(task)
-    parts = [f"# {heading}", f"{first} {HOW_TO_READ}"]
+    parts = [f"# {kind.capitalize()}", f"{first} {HOW_TO_READ}"]
     for group in groups.values():
         of = tasks.TASKS[group[0]]
         network = "U-Net" if of.network is tasks.UNet else f"Small network, patches of {of.patch} x {of.patch}"
         named = [loss for loss in LOSSES if LOSSES[loss] not in OPTIONS or loss in plan.NAMED]
         parts += [f"## {network}, {'colour' if of.colour else 'grey'}", gains(cells, group, named)]
     parts += ["## Every figure", WHAT_THEY_ARE]
-    nothing = {
-        r["reference"]: r["figures"] for r in training.lines(training.RESULTS) if "figures" in r and "reference" in r
-    }
+    nothing = {r["reference"]: r["figures"] for r in lines(RUNS) if "figures" in r and "reference" in r}
     for task in across:
-        parts += [f"### {task}\n\n{title(task)[0].upper()}{title(task)[1:]}.", details(cells, task, nothing.get(task))]
+        parts += [f"### {task}\n\n{capital(tasks.TASKS[task].title)}.", details(cells, task, nothing.get(task))]
         parts += [curves(cells, task)] if tasks.TASKS[task].looks else []
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -251,13 +150,13 @@ def options_page(cells: Cells) -> str:
         "noise, on blurred targets 1 dB.",
     ]
     for task in ("aligned", "shift2", "render"):
-        parts += [f"## {task}: {PAGES[page_of(task)][0].lower()}, {title(task)}"]
+        parts += [f"## {task}: {tasks.TASKS[task].kind}, {tasks.TASKS[task].title}"]
         parts += [grid(cells, task, figure) for figure in ("psnr", "ssim")]
     return "\n\n".join(parts) + "\n"
 
 
 def measure_page() -> str:
-    rows = json.loads((RESULTS / "measure.json").read_text())["rows"]
+    rows = json.loads((FOLDER / "measure.json").read_text())["rows"]
     parts = ["# As a measure", "Written by `python -m benchmarks.study.report`; [measure.py](../measure.py) says how."]
     for moved in (False, True):
         table = [["measure", "separation (AUC)", "different / same", "monotonic (Spearman)"]]
@@ -271,12 +170,16 @@ def measure_page() -> str:
 
 
 def registration_page() -> str:
-    found = json.loads((RESULTS / "registration.json").read_text())
+    found = json.loads((FOLDER / "registration.json").read_text())
     rows = [["targets", *next(iter(found.values()))]]
     for task, of in found.items():
         psnr = [f"{of[name]:.1f} dB" for name in rows[0][1:4]]
         rows.append(
-            [f"{PAGES[page_of(task)][0]}, {title(task)}", *psnr, *(f"{100 * of[n]:.0f} %" for n in rows[0][4:])]
+            [
+                f"{capital(tasks.TASKS[task].kind)}, {tasks.TASKS[task].title}",
+                *psnr,
+                *(f"{100 * of[n]:.0f} %" for n in rows[0][4:]),
+            ]
         )
     first = (
         "Written by `python -m benchmarks.study.report`. Median PSNR of grey patches of 64 px against the target in "
@@ -288,7 +191,7 @@ def registration_page() -> str:
 
 def frames_page() -> str:
     """Of each folder of real frames, for each use, what each loss made of it."""
-    path, earlier = RESULTS / "frames.json", RESULTS / "focus_stack.json"
+    path, earlier = FOLDER / "frames.json", FOLDER / "focus_stack.json"
     parts = ["# Real frames", FRAMES]
     if earlier.exists():
         rows = [["loss", "PSNR", "SSIM"]]
@@ -430,137 +333,12 @@ def how_far(cells: Cells) -> str:
 
 
 def costs() -> str:
-    found = json.loads((RESULTS / "cost.json").read_text())["shares"]
+    found = json.loads((FOLDER / "cost.json").read_text())["shares"]
     rows = [
         ["share of a training step", *(name if name.startswith("L1") else f"`{name}`" for name in found["JAX, jitted"])]
     ]
     rows += [[where, *(f"{100 * share:.1f} %" for share in of.values())] for where, of in found.items()]
     return markdown(rows)
-
-
-# Pictures
-
-NAMED = {
-    "L1": (L1, ""),
-    "L1 + FFT": (L1_FFT, ""),
-    "L1, best shift": (SEARCH, ""),
-    "FFT of windows": (WINDOWS, ""),
-    "L1 + blursim(x, y, 0)": (MIX, ""),
-    "blursim(x, y, 0.3)": (MAGNITUDES, ""),
-    "registered: L1": (L1, "-registered"),
-    "registered: L1 + FFT": (L1_FFT, "-registered"),
-    "registered: complex": (COMPLEX, "-registered"),
-}
-
-
-SHOWN = ("render-shift2", "render-shift2-unet", "render-shift2-colour", "shift2")
-
-
-def draw_gains(cells: Cells, path: Path, across: Sequence[str]) -> None:
-    """How far the PSNR of each loss is above that of L1 on targets as they come: mean and interval."""
-    across = [task for task in across if (task, L1.name) in cells]
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    for panel, task in zip(figure.subplots(1, len(across), squeeze=False)[0], across, strict=True):
-        for i, (loss, suffix) in enumerate(NAMED.values()):
-            mean, half = paired(cells, (task + suffix, loss.name), (task, L1.name))
-            color = "C1" if "BlurSim" in loss.name else "C0"
-            panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", markersize=6, color=color, capsize=3)
-        panel.axvline(0, color="gray", linewidth=1, linestyle=":")
-        panel.axhline(-5.5, color="gray", linewidth=0.5)
-        panel.set_title(re.sub("^(blurred|sharp) targets, ", r"\1 targets,\n", about(task)), fontsize=10)
-        panel.set_yticks(range(0, -len(NAMED), -1), NAMED if task == across[0] else [""] * len(NAMED))
-    figure.supxlabel("PSNR gain over L1 on targets as they come, dB", fontsize=10)
-    save(figure, path)
-
-
-def about(task: str) -> str:
-    of = tasks.TASKS[task]
-    network = "U-Net" if of.network is tasks.UNet else "small network"
-    return f"{PAGES[page_of(task)][0].lower()}, {network}, {'colour' if of.colour else 'grey'}"
-
-
-PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", "registered: complex")
-
-
-def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render-shift2-colour") -> None:
-    """Of the first seed a piece of a held-out photograph: input, results, target, and their errors, times eight."""
-    image = lambda word: np.asarray(Image.open(io.BytesIO(base64.b64decode(word))), float) / 255
-    reference = next((r for r in found if r.get("reference") == task), None)
-    pieces = {(r["task"], r["loss"]): r["piece"] for r in found if "piece" in r}
-    shown = {name: pieces.get((task + suffix, loss.name)) for name, (loss, suffix) in NAMED.items()}
-    shown = {name: image(piece) for name, piece in shown.items() if piece and name in PICTURED}
-    if not (reference and shown):
-        return
-    target = image(reference["target"])
-    shown = {"input": image(reference["input"]), **shown, "target": target}
-    figure = Figure(figsize=(1.5 * len(shown), 3.5), layout="constrained")
-    panels = figure.subplots(2, len(shown))
-    for (above, below), (name, piece) in zip(panels.T, shown.items(), strict=True):
-        above.imshow(piece)
-        below.imshow(np.clip(8 * np.abs(piece - target), 0, 1))
-        above.set_title(name.replace(": ", ":\n").replace(" + ", " +\n"), fontsize=9)
-    for panel in panels.flat:
-        panel.set(xticks=[], yticks=[])
-    panels[0, 0].set_ylabel("result", fontsize=9)
-    panels[1, 0].set_ylabel("error, times 8", fontsize=9)
-    save(figure, path)
-
-
-def draw_curves(cells: Cells, path: Path, across: Sequence[str]) -> None:
-    """PSNR of held-out photographs in the course of the U-Net's training runs, mean of seeds."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for panel, task in zip(figure.subplots(1, len(across), squeeze=False)[0], across, strict=True):
-        for i, (name, (loss, suffix)) in enumerate(NAMED.items()):
-            records = list(cells.get((task + suffix, loss.name), {}).values())
-            if records:
-                curve = np.mean([np.array(r["curve"]["psnr"], float) for r in records], axis=0)
-                panel.plot(records[0]["curve"]["steps"], curve, "s:" if suffix else "o-", color=f"C{i}", label=name)
-        panel.set_title(f"{about(task)},\n{title(task)}", fontsize=9)
-        panel.set_xlabel("step")
-        panel.set_xscale("log")
-    figure.axes[0].set_ylabel("PSNR, dB")
-    handles = {label: h for panel in figure.axes for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=9)
-    save(figure, path)
-
-
-def guide_code() -> dict[str, Any]:
-    """What the guide's first block that registers defines, for its picture and for a test."""
-    code = next(block for block in re.findall("```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "ilk" in block)
-    found: dict[str, Any] = {}
-    exec(code, found)
-    return found
-
-
-def real_pair() -> tuple[np.ndarray, np.ndarray]:
-    """Two cameras side by side, the left one out of focus."""
-    return tasks.TASKS["stereo-colour"].seen(np.random.default_rng(0), ("left", 250, 200), 160, 1.5)[:2]
-
-
-def draw_registration(path: Path) -> None:
-    """The real pair before and after."""
-    blurred, right = real_pair()
-    registered, mask = guide_code()["register"](right, blurred)
-    apart = lambda image: np.clip(4 * np.abs(tasks.gaussian(image, 1.5) - blurred), 0, 1)
-    shown = {
-        "input": blurred,
-        "target as it comes": right,
-        "difference, times 4": apart(right),
-        "target registered": registered,
-        "difference in the mask": mask * apart(registered),
-        "mask": np.repeat(mask[None], 3, axis=0).astype(float),
-    }
-    figure = Figure(figsize=(11, 2.2), layout="constrained")
-    for panel, (name, image) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
-        panel.imshow(np.moveaxis(image, 0, -1).clip(0, 1))
-        panel.set_title(name, fontsize=10)
-        panel.set(xticks=[], yticks=[])
-    save(figure, path)
-
-
-def save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=120)
-    print(f"wrote {path}")
 
 
 def pages(cells: Cells) -> dict[str, Callable[[], str]]:
@@ -577,15 +355,15 @@ def blocks(cells: Cells) -> dict[str, Callable[[], str]]:
 
 
 def main() -> None:
-    cells, found = runs(), training.lines(training.RESULTS)
+    cells, found = by_cell(), lines(RUNS)
     TABLES.mkdir(exist_ok=True)
     for name, make in pages(cells).items():
         (TABLES / f"{name}.md").write_text(make())
     fill(GUIDE, blocks(cells))
-    draw_gains(cells, DOCS / "evidence-losses.png", SHOWN)
-    draw_curves(cells, TABLES / "curves.png", ("render-shift2-long", "shift2-unet"))
-    draw_pieces(found, DOCS / "evidence-pieces.png")
-    draw_registration(DOCS / "registration.png")
+    pictures.draw_gains(cells, GUIDE.with_name("evidence-losses.png"))
+    pictures.draw_curves(cells, TABLES / "curves.png")
+    pictures.draw_pieces(found, GUIDE.with_name("evidence-pieces.png"))
+    pictures.draw_registration(GUIDE.with_name("registration.png"))
 
 
 if __name__ == "__main__":

@@ -223,6 +223,19 @@ class Task:
         return 3 if self.colour else 1
 
     @property
+    def kind(self) -> str:
+        return "noisy targets" if self.target_noise else "blurred targets" if self.maps else "sharp targets"
+
+    @property
+    def title(self) -> str:
+        words = [self.about, "colour" * self.colour, "U-Net" * (self.network is UNet)]
+        words += ["registered first" * self.registered]
+        words += [f"targets with noise of {self.target_noise:g}"] if self.target_noise else []
+        words += [f"patches of {self.patch}"] if self.patch not in (48, 64) else []
+        words += [f"{self.steps:,} steps"] if self.steps not in (400, 2000) else []
+        return ", ".join(filter(None, words))
+
+    @property
     def train_on(self) -> tuple[str, ...]:
         return TRAIN_COLOUR if self.colour else TRAIN
 

@@ -16,8 +16,6 @@ import base64
 import datetime
 import functools
 import io
-import json
-import os
 import tempfile
 import time
 import uuid
@@ -34,14 +32,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import provenance
-from benchmarks.study import plan, tasks
+from benchmarks.study import plan, runs, tasks
 from benchmarks.study.losses import LOSSES, Loss
+from benchmarks.study.runs import LOOKED_AT, RUNS, append, lines, short
 
-RESULTS = Path(__file__).parent / "results" / "training.jsonl"
 CHUNK = 20  # steps that one call makes
 RATES = (1e-3, 3e-3, 1e-2)  # of Adam, at the start of its cosine
 SHORT = 400  # the most steps of a run that chooses a rate
-LOOKED_AT = ("psnr", "ssim", "smooth", "textured", "power", "psnr_seen")  # in the course of a run
 FIRST = 10  # seed of the tables; those below it were looked at while the benchmark was made
 CHOOSING = 1000  # the seed that chooses the learning rate, on photographs of its own
 QUICK = ["L1", "L1 + FFT", "BlurSim magnitude/magnitude p=1 k=5 gain 0.3"]
@@ -53,12 +50,10 @@ DRAWN = {"render-shift2-colour-unet": 5, "render-shift2-colour-unet-registered":
 def main() -> None:
     options = parse()
     if options.quick:
-        from benchmarks.study import report
-
         with tempfile.TemporaryDirectory() as folder:
             options.output = Path(folder) / "training.jsonl"
             run(options)
-            print(report.gains(report.runs(options.output), options.tasks))
+            print(runs.gains(runs.by_cell(options.output), options.tasks))
     elif options.list:
         show(options)
     else:
@@ -73,7 +68,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of each run (default: those of the task)")
     parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="the I-th of N parts of the work")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no new run is begun")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RUNS)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(words)
@@ -273,37 +268,11 @@ def mean_figures(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: np.mean([e[name] for e in each], axis=0) for name in names}
 
 
-def short(values: Any) -> Any:
-    """Five digits, and None for what is not finite, which JSON has not."""
-    return [short(v) for v in values] if np.ndim(values) else float(f"{values:.5g}") if np.isfinite(values) else None
-
-
 def png(image: np.ndarray) -> str:
     levels = np.nan_to_num(255 * np.moveaxis(image[SHOWN], 0, -1)).clip(0, 255).round().astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(levels.squeeze()).save(stream, "PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
-
-
-def append(path: Path, record: dict[str, Any]) -> None:
-    """In one write, so that lines of processes side by side do not mix; on a new line, even after one cut short."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut_short = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-    line = "\n" * cut_short + json.dumps(record, allow_nan=False) + "\n"
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, line.encode())
-    os.close(file)
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """All that the file holds; a line that a crash cut short is left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
 
 
 def finished(path: Path, steps: int | None = None) -> dict[tuple[Any, ...], dict[str, Any]]:
