@@ -216,7 +216,6 @@ def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Array, Array
     x, y, mask = map(_unwrapped, (x, y, mask))
     _checks.check_images(x, y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x)
-    options = options._replace(axes=tuple(axis % x.ndim - x.ndim for axis in options.axes))
     x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
     return x, y, mask, options
 

@@ -211,7 +211,6 @@ def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Tensor, Tens
     options = _checks.checked_options(options)
     _checks.check_images(x, y, options.axes, options.sobel_size)
     _checks.check_mask(mask, x)
-    options = options._replace(axes=tuple(axis % x.ndim - x.ndim for axis in options.axes))
     return x, y, mask, options
 
 

@@ -1,7 +1,7 @@
 """BlurSim as a torch.nn.Module."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -58,7 +58,8 @@ class BlurSim(torch.nn.Module):
         super().__init__()
         check_alpha(alpha)
         self.alpha = alpha
-        self.options = checked_options(Options(axes, spectrum, edges, p, normalization, sobel_size, reduction))
+        options = checked_options(Options(axes, spectrum, edges, p, normalization, sobel_size, reduction))
+        self.options: dict[str, Any] = options._asdict()
 
     if TYPE_CHECKING:
 
@@ -66,7 +67,7 @@ class BlurSim(torch.nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss between x and y, within mask if one is given; see `blursim`."""
-        return blursim(x, y, self.alpha, mask=mask, **self.options._asdict())
+        return blursim(x, y, self.alpha, mask=mask, **self.options)
 
     def extra_repr(self) -> str:
-        return ", ".join([f"alpha={self.alpha}", *(f"{k}={v!r}" for k, v in self.options._asdict().items())])
+        return ", ".join([f"alpha={self.alpha}", *(f"{k}={v!r}" for k, v in self.options.items())])

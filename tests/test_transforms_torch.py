@@ -324,7 +324,7 @@ def test_equal_images_have_exactly_no_loss_and_no_gradient_when_compiled(options
         pytest.param(False, "inductor", SEEN[4], marks=pytest.mark.slow),
         pytest.param(False, "inductor", SEEN[7], marks=pytest.mark.slow),
         pytest.param(True, "aot_eager", SEEN[0], marks=[of_dynamic_shape, pytest.mark.slow]),
-        pytest.param(True, "aot_eager", SEEN[7], marks=of_dynamic_shape),
+        pytest.param(True, "aot_eager", SEEN[7]),  # by Parseval without an FFT
         pytest.param(True, "inductor", SEEN[0], marks=[of_dynamic_shape, pytest.mark.slow]),
         pytest.param(True, "inductor", SEEN[3], marks=[of_dynamic_shape, pytest.mark.slow]),
     ],
@@ -340,6 +340,7 @@ def test_compiled_loss_equals_the_plain_one_in_one_silent_compilation(dynamic, b
     with warnings.catch_warnings(record=True, action="always") as warned:
         # Said of every FFT that no cache holds, and so not always in the fixture.
         warnings.filterwarnings("ignore", "Torchinductor does not support code generation for complex operators")
+        warnings.filterwarnings("ignore", "Skipping serialization of skipfiles")  # PyTorch 2.6 of its own cache
         actual = derivatives(compiled, x, y, alpha_of(0.7))
     assert not warned, [str(w.message) for w in warned]
     assert_close(actual, derivatives(loss, x, y, alpha_of(0.7)), GRADIENT_64)
@@ -460,8 +461,9 @@ def test_exported_or_traced_model_and_loss_train_where_this_package_is_missing(t
             return self.criterion(self.model(x), y)
 
     step, (x, y) = Step(), (image.clone() for image in images(2, 3, 8, 6))
-    # Strictly: what autograd.Function does is then seen by another part of PyTorch.
-    torch.export.save(torch.export.export(step, (x, y), strict=True), tmp_path / "program.pt2")
+    # Strictly: what autograd.Function does is then seen by another part of PyTorch. PyTorch 2.6 can't load that.
+    strict = hasattr(torch.compiler, "is_exporting")
+    torch.export.save(torch.export.export(step, (x, y), strict=strict), tmp_path / "program.pt2")
     with warnings.catch_warnings(action="ignore"):  # torch.jit is deprecated
         torch.jit.save(torch.jit.trace(step, (x, y)), tmp_path / "trace.pt")
     loss = step(x, y)
