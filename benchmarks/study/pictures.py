@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.study import tasks
 from benchmarks.study.losses import COMPLEX, L1, L1_FFT, MAGNITUDES, MIX, SEARCH, WINDOWS
-from benchmarks.study.runs import Cells, paired
+from benchmarks.study.runs import Cells
 
 GUIDE = Path(__file__).parents[2] / "docs" / "choosing.md"
 NAMED = {
@@ -27,26 +27,6 @@ NAMED = {
     "registered: L1 + FFT": (L1_FFT, "-registered"),
     "registered: complex": (COMPLEX, "-registered"),
 }
-
-
-GAINED = ("render-shift2", "render-shift2-unet", "render-shift2-colour", "shift2")
-
-
-def draw_gains(cells: Cells, path: Path, across: Sequence[str] = GAINED) -> None:
-    """How far the PSNR of each loss is above that of L1 on targets as they come: mean and interval."""
-    across = [task for task in across if (task, L1.name) in cells]
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    for panel, task in zip(figure.subplots(1, len(across), squeeze=False)[0], across, strict=True):
-        for i, (loss, suffix) in enumerate(NAMED.values()):
-            mean, half = paired(cells, (task + suffix, loss.name), (task, L1.name))
-            color = "C0" if loss.kind in ("pixels", "search", "statistics") else "C1"
-            panel.errorbar(mean, -i, xerr=np.nan_to_num(half), fmt="o", markersize=6, color=color, capsize=3)
-        panel.axvline(0, color="gray", linewidth=1, linestyle=":")
-        panel.axhline(-5.5, color="gray", linewidth=0.5)
-        panel.set_title(re.sub("^(blurred|sharp) targets, ", r"\1 targets,\n", about(task)), fontsize=10)
-        panel.set_yticks(range(0, -len(NAMED), -1), NAMED if task == across[0] else [""] * len(NAMED))
-    figure.supxlabel("PSNR gain over L1 on targets as they come, dB", fontsize=10)
-    save(figure, path)
 
 
 def about(task: str) -> str:
