@@ -25,7 +25,7 @@ NAMED = {
     "blursim(x, y, 0.3)": (MAGNITUDES, ""),
     "registered: L1": (L1, "-registered"),
     "registered: L1 + FFT": (L1_FFT, "-registered"),
-    "registered: complex": (COMPLEX, "-registered"),
+    'registered: spectrum="complex"': (COMPLEX, "-registered"),
 }
 
 
@@ -35,7 +35,7 @@ def about(task: str) -> str:
     return f"{of.kind}, {network}, {'colour' if of.colour else 'grey'}"
 
 
-PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", "registered: complex")
+PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", 'registered: spectrum="complex"')
 
 
 def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render-shift2-colour-unet") -> None:
@@ -58,7 +58,7 @@ def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render
     for panel in panels.flat:
         panel.set(xticks=[], yticks=[])
     panels[0, 0].set_ylabel("result", fontsize=9)
-    panels[1, 0].set_ylabel("error, times 8", fontsize=9)
+    panels[1, 0].set_ylabel("error x 8", fontsize=9)
     save(figure, path)
 
 
@@ -103,11 +103,11 @@ def draw_registration(path: Path) -> None:
     apart = lambda image: np.clip(4 * np.abs(tasks.gaussian(image, 1.5) - blurred), 0, 1)
     shown = {
         "input": blurred,
-        "target as it comes": right,
-        "difference, times 4": apart(right),
+        "target, unregistered": right,
+        "difference x 4": apart(right),
         "target registered": registered,
-        "difference in the mask": mask * apart(registered),
-        "mask": np.repeat(mask[None], 3, axis=0).astype(float),
+        "difference x 4, masked": mask * apart(registered),
+        "mask (white: used)": np.repeat(mask[None], 3, axis=0).astype(float),
     }
     figure = Figure(figsize=(11, 2.2), layout="constrained")
     for panel, (name, image) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):

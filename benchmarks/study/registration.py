@@ -58,7 +58,13 @@ def main() -> None:
             inside = [of.sum() / of.size for of in (mask, trusted)]
             error = [tasks.psnr(m * registered, m * target) + 10 * np.log10(m.mean()) for m in (mask, trusted)]
             rows.append([tasks.psnr(moved, target), *error, *inside])
-        names = ("before", "after", "after, where there and back agree", "share inside", "share that agrees")
+        names = (
+            "before",
+            "after",
+            "after, where both flows agree",
+            "pixels from inside the patch",
+            "pixels where both flows agree",
+        )
         found[name] = dict(zip(names, np.median(rows, axis=0).round(3).tolist(), strict=True))
         print(name, found[name])
     (Path(__file__).parent / "results" / "registration.json").write_text(json.dumps(found, indent=1) + "\n")

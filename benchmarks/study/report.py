@@ -45,8 +45,8 @@ ALPHAS = (0, 0.1, 0.3, 0.5, "0.9->0.1")
 
 def details(cells: Cells, task: str, nothing: dict[str, Any] | None = None) -> str:
     """The losses of a task, all figures, and those of doing nothing."""
-    head = ["loss", "PSNR", "over L1", "over L1, by photograph", "SSIM", "smooth", "textured", "tint", "coarse"]
-    rows = [[*head, "power by band", "collapsed", "rate", "seeds"]]
+    head = ["loss", "PSNR", "over L1", "over L1 (± over photographs)", "SSIM", "smooth", "textured", "tint", "coarse"]
+    rows = [[*head, "power by band", "collapsed", "learning rate", "seeds"]]
     if nothing:
         psnr, ssim = f"{nothing['psnr']:.2f}", f"{nothing['ssim']:.3f}"
         rows.append(["the input as it is", psnr, "", "", ssim, *[""] * (len(rows[0]) - 5)])
@@ -96,7 +96,9 @@ def curves(cells: Cells, task: str) -> str:
             lost = [f"{curve[key][-1] - curve[key].max():.2f}" for key in ("psnr", "psnr_seen", "smooth", "textured")]
             points = [f"{p:.2f}<br>{s:.3f}" for p, s in zip(curve["psnr"], curve["ssim"], strict=True)]
             head = ["loss", *(f"step {step}" for step in found[0]["steps"])]
-            rows = rows or [[*head, "lost since its best", "seen", "smooth", "textured", "seeds"]]
+            rows = rows or [
+                [*head, "change since best: PSNR", "on training photographs", "smooth", "textured", "seeds"]
+            ]
             rows.append([call(LOSSES[loss]), *points, *lost, str(len(found))])
     return markdown(rows) if rows else ""
 
@@ -183,8 +185,8 @@ def registration_page() -> str:
         )
     first = (
         "Written by `python -m benchmarks.study.report`. Median PSNR of grey patches of 64 px against the target in "
-        "register, before and after registering by `optical_flow_ilk` with radius 7, and the medians of how much of a "
-        "patch comes from inside and of where the flow there and back agrees to 1 px."
+        "register, before and after registering by `optical_flow_ilk` with radius 7, and the median shares of pixels "
+        "that come from inside the patch and where forward and backward flow agree to 1 px."
     )
     return "\n\n".join(["# How well flow registers", first, markdown(rows)]) + "\n"
 
@@ -196,21 +198,21 @@ def frames_page() -> str:
         off = of["registration"]
         parts += [
             f"## {of['folder']}: {of['scenes']} scene{'s' * (of['scenes'] > 1)}",
-            f"{of['steps']} steps, {of['seeds']} seed{'s' * (of['seeds'] > 1)}. The flow there and back agrees to 1 px "
-            f"on {100 * off['trusted']:.0f} % of all pixels. In the median tile of the {off['judged tiles']} that are "
-            f"judged it misses its start by {off['astray, px']:.2f} px, and another method's flow is "
-            f"{off['apart, px']:.2f} px away.",
+            f"{of['steps']} steps, {of['seeds']} seed{'s' * (of['seeds'] > 1)}. Forward and backward flow agree "
+            f"to 1 px on {100 * off['trusted']:.0f} % of all pixels. In the median tile of the {off['judged tiles']} "
+            f"that are scored they disagree by {off['astray, px']:.2f} px, and the flow differs from a second method's "
+            f"by {off['apart, px']:.2f} px.",
         ]
         for use in dict.fromkeys(row["use"] for row in of["rows"]):
             rows = [row for row in of["rows"] if row["use"] == use]
             kinds = [kind for kind in rows[0]["figures"] if kind] if len(rows[0]["figures"]) > 2 else []
-            head = ["loss", "targets", "PSNR", "SSIM", *kinds, "tint", "coarse", "PSNR against targets as they come"]
+            head = ["loss", "targets", "PSNR", "SSIM", *kinds, "tint", "coarse", "PSNR against unregistered targets"]
             table = [head]
             for row in rows:
                 mean = row["figures"][""]
                 name = call(LOSSES[row["loss"]]) if row["loss"] in LOSSES else row["loss"]
                 each = [f"{row['figures'][kind]['psnr']:.2f}" for kind in kinds]
-                told = "registered" if row["registered"] else "as they come"
+                told = "registered" if row["registered"] else "unregistered"
                 ends = [f"{1000 * mean['tint']:.1f}", f"{1000 * mean['coarse']:.1f}", f"{mean['as it comes']:.2f}"]
                 table.append([name, told, f"{mean['psnr']:.2f}", f"{mean['ssim']:.3f}", *each, *ends])
             parts += [f"### {use}: {rows[0]['tiles']} tiles", markdown(table)]
@@ -218,10 +220,12 @@ def frames_page() -> str:
 
 
 FRAMES = (
-    "Written by `python -m benchmarks.study.report`; [frames.py](../frames.py) says what is done. `sharpen` makes the "
-    "other frame of a pair from this one where the other is the sharper; `refocus` makes the other frame, whole, from "
-    "this one and a map of which is how much sharper. PSNR in dB, judged on registered tiles; the last column judges "
-    "against the targets as they come, which rewards whoever learned to be out of register, or blurred, like them."
+    "Written by `python -m benchmarks.study.report`; [frames.py](../frames.py) says how. `sharpen` predicts the other "
+    "frame of a pair from this one, where the other is the sharper; `refocus` predicts the other frame, whole, "
+    "given a map of relative sharpness. U-Net, colour. PSNR in dB on registered tiles, for each kind of scene that the "
+    "names of the folders begin with; [tint and coarse](refocusing.md#every-figure) are errors of colour and of large "
+    "areas. The last column judges against unregistered targets, which rewards a network for learning their "
+    "misalignment or blur."
 )
 
 
@@ -254,16 +258,17 @@ REFOCUSED = tuple(
     f"render-{name}"
     for name in ("shift2", "shift2-unet", "shift2-long", "shift2-colour-unet", "parallax", "stereo-colour")
 )
-REGISTERED = "out of register, that can be registered**: [register](#register-first), then"
+REGISTERED = "out of register, that can be registered**: [register](#register-first), then this"
 ADVICE = [
     Advice(
-        "**Blurred targets, out of register** (misaligned), that can't be registered: refocusing, bokeh",
+        "**Blurred targets, out of register** (misaligned), that can't be registered: refocusing, bokeh; "
+        "[not with strong parallax](#traps)",
         MAGNITUDES,
         REFOCUSED,
     ),
     Advice(f"**Blurred targets, {REGISTERED}", COMPLEX, [f"{task}-registered" for task in REFOCUSED]),
     Advice(
-        f"**Sharp targets, {REGISTERED}",
+        f"**Sharp targets, {REGISTERED}; with a U-Net L1 + FFT is level",
         COMPLEX,
         [
             f"{task}-registered"
@@ -271,7 +276,7 @@ ADVICE = [
         ],
     ),
     Advice(
-        "**Sharp targets, out of register, that can't be registered**",
+        "**Sharp targets, out of register, that can't be registered**; or [L1 at the best shift](#traps)",
         MIX,
         ("shift2", "breathing", "parallax", "stereo-colour", "shift2-unet"),
     ),
@@ -296,7 +301,7 @@ MOVED = {
     "motion": "motion blur",
     "shift2": "2 px",
     "breathing": "breathing",
-    "parallax": "parallax",
+    "parallax": "smooth warp of 3 px",
     "stereo": "real parallax",
 }
 
@@ -327,45 +332,48 @@ def as_module(words: str) -> str:
 
 
 def advice(cells: Cells) -> str:
-    rows = [["your data", "function, then PyTorch's module", "gain over L1", "over L1 + FFT", "measured on"]]
+    rows = [["your data", "function / PyTorch module", "dB gained over L1 / over L1 + FFT"]]
     for of in ADVICE:
-        known = [task for task in of.measured if (task, of.loss.name) in cells]
-        over = lambda rival, of=of, known=known: "<br>".join(
-            plus_minus(paired(cells, (task, of.loss.name), (task, rival.name)), 1, True) or "–" for task in known
-        )
         words = call(of.loss).replace("L1 + `", "`l1 + ")
-        where = "<br>".join(measured_on(cells, task, of.loss) for task in known) or "not measured yet"
-        rows.append([of.data, f"{words}<br>{as_module(words)}", over(L1), over(L1_FFT), where])
+        found = []
+        for task in of.measured:
+            if (task, of.loss.name) in cells:
+                over = [paired(cells, (task, of.loss.name), (task, rival.name)) for rival in (L1, L1_FFT)]
+                gained = " / ".join(plus_minus(gain, 1, True) or "–" for gain in over)
+                found.append(f"{gained}: {measured_on(cells, task, of.loss)}")
+        rows.append([of.data, f"{words}<br>{as_module(words)}", "<br>".join(found)])
     return markdown(rows).replace("---:", "---")
 
 
 def how_far(cells: Cells) -> str:
     """What magnitudes gain on blurred targets against how far these are out of register."""
-    shifts = [px for px in ("0.5", "1", "2", "4", "8", "16") if (f"render-shift{px}", MAGNITUDES.name) in cells]
-    rows = [["small network, grey, targets moved by up to", *(f"{px} px" for px in shifts)]]
-    for words, rival in (("L1", L1), ("L1 + FFT", L1_FFT), ("magnitudes of windows of 16 px", WINDOWS)):
-        names = [f"render-shift{px}" for px in shifts]
+    names = [f"render-shift{px}" for px in ("0.5", "1", "2", "4", "8", "16")]
+    rows = [["small network, grey, targets shifted by up to", *(f"{name[12:]} px" for name in names)]]
+    for words, rival in (("L1", L1), ("L1 + FFT", L1_FFT), ("FFT magnitudes in windows of 16 px", WINDOWS)):
         found = [paired(cells, (name, MAGNITUDES.name), (name, rival.name)) for name in names]
         rows.append([f"gain of `blursim(x, y, 0.3)` over {words}", *(plus_minus(f, 1, True) for f in found)])
-    return markdown(rows)
+    nothing = {r["reference"]: r["figures"]["psnr"] for r in lines(RUNS) if "figures" in r and "reference" in r}
+    lead = [figure_of(cells, name, L1.name)[0] - nothing[name] for name in names]
+    return markdown([*rows, ["gain of L1 over the input itself", *(plus_minus((of, np.nan), 1, True) for of in lead)]])
 
 
 def real_frames() -> str:
-    """What each loss gains on real frames over L1 on targets as they come."""
-    shown = [(L1_FFT, False), (WINDOWS, False), (MAGNITUDES, False), (L1, True), (L1_FFT, True), (COMPLEX, True)]
-    rows = [["real frames", *("registered: " * registered + call(loss) for loss, registered in shown)]]
+    """How far above its input each loss ends on real frames."""
+    shown = [(L1, False), (L1_FFT, False), (WINDOWS, False), (MAGNITUDES, False)]
+    shown += [(L1, True), (L1_FFT, True), (COMPLEX, True)]
+    rows = [["gain over the input", *("registered: " * registered + call(loss) for loss, registered in shown)]]
     for of in json.loads((FOLDER / "frames.json").read_text()):
         for use in dict.fromkeys(row["use"] for row in of["rows"]):
             psnr = {(r["loss"], r["registered"]): r["figures"][""]["psnr"] for r in of["rows"] if r["use"] == use}
-            each = [f"{psnr[loss.name, registered] - psnr[L1.name, False]:+.1f}" for loss, registered in shown]
-            rows.append([f"{of['folder'].replace('_', ' ')}, {use}", *each])
+            each = [psnr[loss.name, registered] - psnr["the input as it is", False] for loss, registered in shown]
+            rows.append([f"{of['folder'].replace('_', ' ')}, {use}", *(plus_minus((e, np.nan), 1, True) for e in each)])
     return markdown(rows)
 
 
 def costs() -> str:
     found = json.loads((FOLDER / "cost.json").read_text())["shares"]
-    names = [name if name.startswith("L1") else f"`{name}`" for name in found["JAX, jitted"]]
-    rows = [["share of a training step, U-Net in colour, one thread", *names]]
+    names = [name.replace("blursim", "`blursim") + "`" * ("blursim" in name) for name in found["JAX, jitted"]]
+    rows = [["share of a training step (colour U-Net, one CPU thread)", *names]]
     rows += [[where, *(f"{100 * share:.1f} %" for share in of.values())] for where, of in found.items()]
     return markdown(rows)
 

@@ -121,6 +121,7 @@ def plus_minus(found: tuple[float, float], digits: int, signed: bool = False) ->
     mean, half = found
     if np.isnan(mean):
         return ""
+    mean = round(mean, digits) + 0.0  # no -0.0
     return f"{mean:{'+' * signed}.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
 
 
