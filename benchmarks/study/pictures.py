@@ -29,12 +29,6 @@ NAMED = {
 }
 
 
-def about(task: str) -> str:
-    of = tasks.TASKS[task]
-    network = "U-Net" if of.network is tasks.UNet else "small network"
-    return f"{of.kind}, {network}, {'colour' if of.colour else 'grey'}"
-
-
 PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", 'registered: spectrum="complex"')
 
 
@@ -73,10 +67,13 @@ def draw_curves(cells: Cells, path: Path, across: Sequence[str] = LOOKED_AT) -> 
             records = list(cells.get((task + suffix, loss.name), {}).values())
             if records:
                 curve = np.mean([np.array(r["curve"]["psnr"], float) for r in records], axis=0)
-                panel.plot(records[0]["curve"]["steps"], curve, "s:" if suffix else "o-", color=f"C{i}", label=name)
-        panel.set_title(f"{about(task)},\n{tasks.TASKS[task].title}", fontsize=9)
+                steps = records[0]["curve"]["steps"]
+                panel.plot(steps, curve, "s:" if suffix else "o-", color=f"C{i}", label=name)
+        panel.set_title(f"{tasks.TASKS[task].kind},\n{tasks.TASKS[task].title}", fontsize=9)
         panel.set_xlabel("step")
         panel.set_xscale("log")
+        panel.set_xticks(steps, [f"{step:,}" for step in steps], fontsize=8)
+        panel.minorticks_off()
     figure.axes[0].set_ylabel("PSNR, dB")
     handles = {label: h for panel in figure.axes for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=9)

@@ -123,6 +123,8 @@ def table_page(cells: Cells, name: str) -> str:
         network = "U-Net" if of.network is tasks.UNet else f"Small network, patches of {of.patch} x {of.patch}"
         named = [loss for loss in LOSSES if LOSSES[loss] not in OPTIONS or loss in plan.NAMED]
         parts += [f"## {network}, {'colour' if of.colour else 'grey'}", gains(cells, group, named)]
+    if any(task in pictures.LOOKED_AT for task in across):
+        parts += ["PSNR in the course of training, mean of seeds:", "![PSNR against steps for each loss](curves.png)"]
     parts += ["## Every figure", WHAT_THEY_ARE]
     nothing = {r["reference"]: r["figures"] for r in lines(RUNS) if "figures" in r and "reference" in r}
     for task in across:
