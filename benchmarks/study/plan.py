@@ -82,7 +82,7 @@ PLAN = [
     Cells(["render-breathing-registered", "render-parallax-registered"], IN_REGISTER),
     Cells(["motion-colour"], [*IN_REGISTER, MAGNITUDES]),
     Cells(["render-shift2-long"], [L1, L1_FFT, MAGNITUDES, WINDOWS]),
-    Cells(["render-shift2-long-registered"], [L1_FFT, COMPLEX]),
+    Cells(["render-shift2-long-registered"], IN_REGISTER),
     Cells(["render-shift2-colour-unet"], [L1, L1_FFT, MAGNITUDES, WINDOWS, SEARCH], 3),
     Cells(["render-shift2-colour-unet-registered"], IN_REGISTER, 3),
     Cells(["render-shift2-unet"], [WINDOWS, SEARCH, MIX], 3),
