@@ -308,12 +308,12 @@ MOVED = {
 }
 
 
-def measured_on(cells: Cells, task: str, loss: Loss) -> str:
-    of, seeds = tasks.TASKS[task], len(cells[task, loss.name])
+def measured_on(task: str) -> str:
+    of = tasks.TASKS[task]
     moved = MOVED.get(task.removeprefix("render-").split("-")[0], "")
-    network = ("U-Net" if of.network is tasks.UNet else "small") + f" for {of.steps:,} steps" * (of.steps > 2000)
-    words = [moved, network, "colour" if of.colour else "grey", f"{seeds} seed{'s' * (seeds > 1)}"]
-    return ", ".join(filter(None, words))
+    network = "U-Net" if of.network is tasks.UNet else "small"
+    steps = f"{of.steps:,} steps" if of.steps > 2000 else ""
+    return ", ".join(filter(None, [moved, network, steps, "colour" if of.colour else "grey"]))
 
 
 def lead(cells: Cells) -> dict[str, Callable[[], str]]:
@@ -341,7 +341,7 @@ def as_module(words: str) -> str:
 
 
 def advice(cells: Cells) -> str:
-    rows = [["your data", "function / PyTorch module", "dB gained over L1 / over L1 + FFT"]]
+    rows = [["your data", "function / PyTorch module", "dB gained over L1 / over L1 + FFT: on what (seeds)"]]
     for of in ADVICE:
         words = call(of.loss).replace("L1 + `", "`l1 + ")
         found = []
@@ -349,7 +349,8 @@ def advice(cells: Cells) -> str:
             if (task, of.loss.name) in cells:
                 over = [paired(cells, (task, of.loss.name), (task, rival.name)) for rival in (L1, L1_FFT)]
                 gained = " / ".join(plus_minus(gain, 1, True) or "–" for gain in over)
-                found.append(f"{gained}: {measured_on(cells, task, of.loss)}")
+                line = f"{gained}: {measured_on(task)} ({len(cells[task, of.loss.name])})"
+                found.append(line.replace(" ", "\N{NO-BREAK SPACE}"))
         rows.append([of.data, f"{words}<br>{as_module(words)}", "<br>".join(found)])
     return markdown(rows).replace("---:", "---")
 
