@@ -521,10 +521,10 @@ def test_what_the_guide_says_in_words_holds():
     assert (round(min(trusted), 2), round(max(trusted), 2)) == (0.75, 0.81)  # "75 to 81 % of real frames"
 
     assert over("render-parallax", losses.WINDOWS, losses.MAGNITUDES) == pytest.approx(1.3, abs=0.1)
-    assert over("render-stereo-colour", losses.MAGNITUDES) < 0  # "was no better than L1"
+    assert -0.9 < over("render-stereo-colour", losses.MAGNITUDES) < 0  # "L1 was level", within the interval
     assert over("render-stereo-colour", losses.SEARCH_PIXELS) == pytest.approx(0.9, abs=0.1)
     gained = psnr("render-stereo-colour-registered", losses.COMPLEX) - psnr("render-stereo-colour", losses.L1)
-    assert gained == pytest.approx(2, abs=0.1)  # "and registering first 2 dB"
+    assert gained == pytest.approx(2, abs=0.1)  # "and registering 2"
     assert abs(over("shift2", losses.SEARCH, losses.MIX)) < 0.15  # "L1 at the best whole shift is as good"
     for task in ("shift2-unet", "shift2-noisy5"):  # "with the U-Net or noise 0.2 to 0.4 dB better"
         assert 0.15 < over(task, losses.SEARCH, losses.MIX) < 0.45
