@@ -157,7 +157,7 @@ def counted(name: str, images: int) -> int:
 def cell(
     task: str, loss: str, seeds: int, done: dict[Any, dict[str, Any]], options: argparse.Namespace
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """The runs of a task and a loss, those already done as they are: first to choose the rate, then the seeds."""
+    """The runs of a task and a loss: first those that choose the rate, unless all seeds are there, then the seeds."""
 
     def one(*key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task, loss, seed, rate, choosing = key
@@ -169,14 +169,17 @@ def cell(
         words = {"task": task, "loss": loss, "seed": seed, "rate": rate, "choosing": choosing, "steps": steps}
         return key, words | trainer(task, loss, steps)(seed, rate, names)
 
-    rate = RATES[1]
-    if not options.quick:
+    wanted = range(FIRST, FIRST + seeds)
+    rate = next((r for r in RATES if all((task, loss, seed, r, False) in done for seed in wanted)), None)
+    if options.quick:
+        rate = RATES[1]
+    elif rate is None:
         tried = []
         for rate in RATES:
             tried.append(one(*rates_of(task, loss), CHOOSING, rate, True))
             yield tried[-1]
         rate = chosen([record for _, record in tried])
-    for seed in range(FIRST, FIRST + seeds):
+    for seed in wanted:
         yield one(task, loss, seed, rate, False)
 
 
