@@ -108,6 +108,8 @@ def call(loss: Loss) -> str:
     if loss.kind == "mix":
         words = (f"{weight:g} {call(part)}".removeprefix("1 ") for weight, part in loss.options["parts"])
         return " + ".join(words)
+    if "then" in loss.options:
+        return f"{call(loss.options['then'])} after colours"
     if loss.function not in (blursim, scheduled):
         return loss.name
     defaults = {"spectrum": "magnitude", "edges": "magnitude", "p": 1, "sobel_size": 5, "normalization": "gain"}
