@@ -502,13 +502,15 @@ def test_what_the_guide_says_in_words_holds():
     unet = ("render-shift2-unet", "render-shift2-colour-unet")
     blurred = ("render-shift2", "render-shift2-colour", *unet)
     for task in ("aligned-unet", "shift2-unet-registered", "breathing-unet-registered"):
-        assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1  # "with a U-Net L1 + FFT is level"
-    registering = lambda task: psnr(f"{task}-registered", losses.COMPLEX) - psnr(task, losses.MAGNITUDES)
-    for task in blurred:  # "registering adds 0.5 to 0.8 dB for shifts of 2 px, none after 6,000 steps"
+        assert abs(over(task, losses.COMPLEX, losses.L1_FFT)) < 0.1  # "on U-Nets, L1 + FFT is level"
+    registering = lambda task: runs.paired(
+        cells, (f"{task}-registered", losses.COMPLEX.name), (task, losses.MAGNITUDES.name)
+    )[0]
+    for task in blurred:  # "registering adds 0.5 to 0.8 dB for shifts of 2 px, -0.5 after 6,000 steps"
         assert 0.45 < registering(task) < 0.85
-    assert registering("render-shift2-long") < 0.05
-    for task in ("render-parallax", "render-stereo-colour"):  # "and 2.5 dB with parallax"
-        assert registering(task) == pytest.approx(2.5, abs=0.25)
+    assert registering("render-shift2-long") == pytest.approx(-0.5, abs=0.1)
+    for task in ("render-parallax", "render-stereo-colour"):  # "and 2.5 or more with warps and parallax"
+        assert 2.45 < registering(task) < 2.8
 
     course = lambda loss: [run["curve"]["psnr"] for run in cells["render-shift2-long", loss.name].values()]
     lead = np.mean(course(losses.MAGNITUDES), axis=0) - np.mean(course(losses.L1), axis=0)
@@ -540,9 +542,9 @@ def test_what_the_guide_says_in_words_holds():
         drift = [psnr(task, loss, "coarse") for loss in (losses.MAGNITUDES, losses.L1)]
         assert (drift[0] < drift[1]) is (task in unet)  # "a small network drifts more ..., a U-Net doesn't"
         assert psnr(task, losses.MAGNITUDES, "tint") < 1.1 / 255  # "a grey level at 2 px"
-    for task in blurred[:2]:  # "adding 0.1 L1 halves that for 1 to 2 dB"
+    for task in blurred[:2]:  # "0.1 L1 halves it, for about 1 dB"
         assert psnr(task, COMPANION, "coarse") < 0.6 * psnr(task, losses.MAGNITUDES, "coarse")
-        assert 0.8 < over(task, losses.MAGNITUDES, COMPANION) < 2.1
+        assert 0.7 < over(task, losses.MAGNITUDES, COMPANION) < 1.4
 
 
 def test_no_line_of_the_guide_is_too_much():

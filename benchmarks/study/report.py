@@ -270,7 +270,7 @@ ADVICE = [
     ),
     Advice(f"**Blurred targets, {REGISTERED}", COMPLEX, [f"{task}-registered" for task in REFOCUSED]),
     Advice(
-        f"**Sharp targets, {REGISTERED}; with a U-Net L1 + FFT is level",
+        f"**Sharp targets, {REGISTERED}; on U-Nets, L1 + FFT is level",
         COMPLEX,
         [
             f"{task}-registered"
@@ -283,7 +283,7 @@ ADVICE = [
         ("shift2", "breathing", "parallax", "stereo-colour", "shift2-unet"),
     ),
     Advice(
-        "**Sharp targets, in register**; with a U-Net L1 + FFT is cheaper and level",
+        "**Sharp targets, in register**; on U-Nets, L1 + FFT is cheaper and level",
         COMPLEX,
         ("aligned", "aligned-unet", "motion-colour"),
     ),
@@ -330,8 +330,8 @@ def lead(cells: Cells) -> dict[str, Callable[[], str]]:
         f"register, the same call gained {gain('render-shift2')} dB over L1 with a network of 11 thousand weights, "
         f"{gain('render-shift2-unet')} with a U-Net, {gain('render-shift2-long')} with the same U-Net trained three "
         f"times as long, and {gain('render-shift2-colour-unet')} with a U-Net in colour (± is the 95 % interval over "
-        f"three to five seeds). On real photographs focused near and far it gained {min(frames):.1f} to "
-        f"{max(frames):.1f} dB; with strong parallax it gained nothing ({gain('render-stereo-colour')})."
+        f"three to five seeds). Refocusing real photographs, it gained {min(frames):.1f} to {max(frames):.1f} dB; with "
+        f"strong parallax it gained nothing ({gain('render-stereo-colour')})."
     )
     return {"in short": lambda: textwrap.fill(words, 120, break_on_hyphens=False)}
 
