@@ -59,7 +59,7 @@ class BlurSim(torch.nn.Module):
         check_alpha(alpha)
         self.alpha = alpha
         options = checked_options(Options(axes, spectrum, edges, p, normalization, sobel_size, reduction))
-        self.options: dict[str, Any] = options._asdict()
+        self.options: dict[str, Any] = options._asdict()  # here: torch.compile of PyTorch 2.6 can't trace it
 
     if TYPE_CHECKING:
 

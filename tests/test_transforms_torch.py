@@ -38,6 +38,7 @@ defaults = pytest.mark.parametrize(
     "options", [SEEN[0], *(pytest.param(other, marks=pytest.mark.slow) for other in SEEN[1:])], ids=name_of
 )
 EVERY = (0, 1, 2)  # argnums of x, y and alpha
+# On 2.6 alone, where they run and must fail (xfail_strict); on every later PyTorch they must pass.
 of_dynamic_shape = pytest.mark.xfail(
     torch.__version__ < (2, 7), reason="PyTorch 2.6 traces FFTs of static shapes alone"
 )

@@ -27,9 +27,8 @@ NAMED = {
     "registered: L1 + FFT": (L1_FFT, "-registered"),
     'registered: spectrum="complex"': (COMPLEX, "-registered"),
 }
-
-
 PICTURED = ("L1", "L1 + FFT", "L1, best shift", "blursim(x, y, 0.3)", 'registered: spectrum="complex"')
+CURVES = ("render-shift2-long", "shift2-unet")
 
 
 def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render-shift2-colour-unet") -> None:
@@ -56,10 +55,7 @@ def draw_pieces(found: Sequence[dict[str, Any]], path: Path, task: str = "render
     save(figure, path)
 
 
-LOOKED_AT = ("render-shift2-long", "shift2-unet")
-
-
-def draw_curves(cells: Cells, path: Path, across: Sequence[str] = LOOKED_AT) -> None:
+def draw_curves(cells: Cells, path: Path, across: Sequence[str] = CURVES) -> None:
     """PSNR of held-out photographs in the course of the U-Net's training runs, mean of seeds."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for panel, task in zip(figure.subplots(1, len(across), squeeze=False)[0], across, strict=True):
@@ -116,4 +112,5 @@ def draw_registration(path: Path) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120)
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
     print(f"wrote {path}")

@@ -31,6 +31,7 @@ from benchmarks.study.runs import (
     over_photographs,
     paired,
     plus_minus,
+    untouched,
     value,
 )
 
@@ -123,10 +124,10 @@ def table_page(cells: Cells, name: str) -> str:
         network = "U-Net" if of.network is tasks.UNet else f"Small network, patches of {of.patch} x {of.patch}"
         named = [loss for loss in LOSSES if LOSSES[loss] not in OPTIONS or loss in plan.NAMED]
         parts += [f"## {network}, {'colour' if of.colour else 'grey'}", gains(cells, group, named)]
-    if any(task in pictures.LOOKED_AT for task in across):
+    if any(task in pictures.CURVES for task in across):
         parts += ["PSNR in the course of training, mean of seeds:", "![PSNR against steps for each loss](curves.png)"]
     parts += ["## Every figure", WHAT_THEY_ARE]
-    nothing = {r["reference"]: r["figures"] for r in lines(RUNS) if "figures" in r and "reference" in r}
+    nothing = untouched()
     for task in across:
         parts += [f"### {task}\n\n{capital(tasks.TASKS[task].title)}.", details(cells, task, nothing.get(task))]
         parts += [curves(cells, task)] if tasks.TASKS[task].looks else []
@@ -362,8 +363,8 @@ def how_far(cells: Cells) -> str:
     for words, rival in (("L1", L1), ("L1 + FFT", L1_FFT), ("FFT magnitudes in windows of 16 px", WINDOWS)):
         found = [paired(cells, (name, MAGNITUDES.name), (name, rival.name)) for name in names]
         rows.append([f"gain of `blursim(x, y, 0.3)` over {words}", *(plus_minus(f, 1, True) for f in found)])
-    nothing = {r["reference"]: r["figures"]["psnr"] for r in lines(RUNS) if "figures" in r and "reference" in r}
-    lead = [figure_of(cells, name, L1.name)[0] - nothing[name] for name in names]
+    nothing = untouched()
+    lead = [figure_of(cells, name, L1.name)[0] - nothing[name]["psnr"] for name in names]
     return markdown([*rows, ["gain of L1 over the input itself", *(plus_minus((of, np.nan), 1, True) for of in lead)]])
 
 

@@ -61,6 +61,11 @@ def by_cell(path: Path = RUNS) -> Cells:
     return {cell: cells[cell] for cell in sorted(cells, key=lambda cell: order.index(cell[1]))}
 
 
+def untouched(path: Path = RUNS) -> dict[str, dict[str, Any]]:
+    """task -> the figures of doing nothing."""
+    return {r["reference"]: r["figures"] for r in lines(path) if "reference" in r and "figures" in r}
+
+
 # Statistics
 
 

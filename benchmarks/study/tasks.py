@@ -507,7 +507,7 @@ TASKS["render-stereo-colour"] = Stereo(
 for _name, _task in list(TASKS.items()):
     if _task.shift or _task.scale or _task.parallax or isinstance(_task, Stereo):
         _of, _same = _task.rates_of or (_name, "")
-        _still = "render-colour" if _task.maps and _task.colour else "render" if _task.maps else "aligned"
+        _still = "render" + "-colour" * _task.colour if _task.maps else "aligned"
         _rates = _of if _task.network is UNet or _task.target_noise else _still
         TASKS[f"{_name}-registered"] = replace(_task, registered=True, rates_of=(_rates, _same))
 

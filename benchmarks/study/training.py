@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
     }
     known, started = False, time.monotonic()
     wanted, done = cells(options), finished(options.output, options.steps)
-    referred = {r["reference"] for r in lines(options.output) if "figures" in r and "reference" in r}
+    referred = set(runs.untouched(options.output))
     rates = 0 if options.quick else len(RATES)
     with tqdm(total=sum(seeds + rates for *_, seeds in wanted), unit="run", smoothing=0.1) as progress:
         for task, loss, seeds in wanted:
