@@ -3,15 +3,16 @@
 import functools
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from blursim_jax import _checks
-from blursim_jax._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim._checks import check_alpha, check_inputs
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_jax import _arrays
 from blursim_jax._distance import difference, distance
 from blursim_jax._maps import Fourier, Identity, Sobel, select
 
@@ -37,6 +38,7 @@ def blursim(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -92,10 +94,10 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    alpha = _unwrapped(alpha)
-    _checks.check_alpha(alpha, x, options.axes)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, alpha, mask = map(_arrays.unwrap, (x, y, alpha, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
+    check_alpha(alpha, _arrays, x, options.axes)
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None
@@ -108,6 +110,7 @@ def blursim_terms(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -129,8 +132,9 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         ((8, 3), (8, 3))
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, mask = map(_arrays.unwrap, (x, y, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
     return _terms(x, y, mask, options)
 
 
@@ -158,8 +162,9 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         ((48, 64), (48, 64))
     """
-    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
-    x, y, _, options = _accepted(x, y, None, options)
+    options = Options(axes, spectrum, None, edges, 1, "gain", sobel_size, "none")
+    x, y = map(_arrays.unwrap, (x, y))
+    options = check_inputs(x, y, None, options, _arrays)
     return _maps(x, y, options)
 
 
@@ -208,22 +213,6 @@ def _specific(x: Array, y: Array, options: Options) -> Array:
     A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
     E = distance(A, x, y, options.p, options.edges == "magnitude")
     return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
-
-
-def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Array, Array, Array | None, Options]:
-    """The arguments that all functions share, checked."""
-    options = _checks.checked_options(options)
-    x, y, mask = map(_unwrapped, (x, y, mask))
-    _checks.check_images(x, y, options.axes, options.sobel_size)
-    _checks.check_mask(mask, x)
-    x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
-    return x, y, mask, options
-
-
-def _unwrapped(array: Any) -> Any:
-    """The array inside of an object such as flax.nnx.Param."""
-    unwrap = getattr(array, "__jax_array__", None)
-    return unwrap() if callable(unwrap) else array
 
 
 def _compared(x: Array, y: Array, mask: Array | None, axes: tuple[int, ...]) -> tuple[Array, Array]:

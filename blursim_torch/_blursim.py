@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from blursim_torch import _checks
-from blursim_torch._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim._checks import check_alpha, check_inputs
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_torch import _arrays
 from blursim_torch._distance import difference, distance
 from blursim_torch._maps import Fourier, Identity, Sobel
 
@@ -34,6 +35,7 @@ def blursim(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -90,9 +92,9 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    _checks.check_alpha(alpha, x, options.axes)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    options = check_inputs(x, y, mask, options, _arrays)
+    check_alpha(alpha, _arrays, x, options.axes)
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None
@@ -105,6 +107,7 @@ def blursim_terms(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -126,8 +129,8 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         (torch.Size([8, 3]), torch.Size([8, 3]))
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    options = check_inputs(x, y, mask, options, _arrays)
     return _terms(x, y, mask, options)
 
 
@@ -155,8 +158,8 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         (torch.Size([48, 64]), torch.Size([48, 64]))
     """
-    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
-    x, y, _, options = _accepted(x, y, None, options)
+    options = Options(axes, spectrum, None, edges, 1, "gain", sobel_size, "none")
+    options = check_inputs(x, y, None, options, _arrays)
     return _maps(x, y, options)
 
 
@@ -204,14 +207,6 @@ def _specific(x: Tensor, y: Tensor, options: Options) -> Tensor:
     A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
     E = distance(A, x, y, options.p, options.edges == "magnitude")
     return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
-
-
-def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Tensor, Tensor, Tensor | None, Options]:
-    """The arguments that all functions share, checked."""
-    options = _checks.checked_options(options)
-    _checks.check_images(x, y, options.axes, options.sobel_size)
-    _checks.check_mask(mask, x)
-    return x, y, mask, options
 
 
 def _compared(x: Tensor, y: Tensor, mask: Tensor | None, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
