@@ -113,17 +113,17 @@ def check_images(x: Any, y: Any, options: Options, arrays: Arrays) -> None:
         )
     if any(arrays.is_known(length) and length == 0 for length in shape):
         raise ValueError(f"x: expected at least one image, got an empty array of shape {shape}; skip empty batches")
-    size, least = " x ".join(map(str, lengths)), max(options.sobel_size, 5)
+    least = max(options.sobel_size, 5)
     if min(lengths) < least:
         raise ValueError(
             f"x: expected at least {least} pixels along each of axes={axes} for sobel_size={options.sobel_size}, "
-            f"got {size}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
+            f"got {_size(lengths)}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
             "else take larger images, sobel_size=3 (5 pixels), or of a thin volume its slices, axes=(-2, -1)"
         )
     if options.window is not None and options.window > min(lengths):
         raise ValueError(
             f"window: expected windows no larger than the images, got {options.window}; "
-            f"images of {size} hold windows of at most {min(lengths) // WINDOW_STEP * WINDOW_STEP}"
+            f"images of {_size(lengths)} hold windows of at most {min(lengths) // WINDOW_STEP * WINDOW_STEP}"
         )
 
 
@@ -211,6 +211,10 @@ def _advise_number(name: str, value: Any, default: str, arrays: Arrays) -> str:
 def _largest(got: str) -> str:
     """The largest number of an integer dtype, as one that any array can be divided by."""
     return f"{INTEGERS[got]}" if got.endswith(("8", "16")) else f"{INTEGERS[got]}.0"
+
+
+def _size(lengths: Sequence[int]) -> str:
+    return " x ".join(map(str, lengths))
 
 
 def _is_int(value: object) -> bool:

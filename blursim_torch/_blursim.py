@@ -224,7 +224,7 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
     x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
     if options.window is None and "magnitude" in (options.spectrum, options.edges):
         # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
-        constant = (_typical(x, len(last)) + _typical(y, len(last))).detach() / 2
+        constant = (_typical(x.detach(), len(last)) + _typical(y.detach(), len(last))) / 2
         x, y = x - constant, y - constant
     return x, y
 
