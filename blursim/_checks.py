@@ -63,7 +63,7 @@ def check_options(options: Options, arrays: Arrays) -> Options:
         of_arrays = any(map(arrays.is_array, (axes, *found)))
         raise TypeError(f"{expected}; {arrays.STATIC if of_arrays else 'give a tuple; a signal has axes=(-1,)'}")
     if len(found) > 3:
-        raise ValueError(f"{expected}; signals, images and volumes have so many, and every other axis is a batch axis")
+        raise ValueError(f"{expected}; signals, images and volumes have that many; every other axis is a batch axis")
 
     expected = f"sobel_size: expected an odd integer from 3 to {LARGEST_KERNEL}, got {sobel_size!r}"
     if not _is_int(sobel_size):
@@ -118,7 +118,7 @@ def check_images(x: Any, y: Any, options: Options, arrays: Arrays) -> None:
         raise ValueError(
             f"x: expected at least {least} pixels along each of axes={axes} for sobel_size={options.sobel_size}, "
             f"got {size}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
-            "else take larger images, sobel_size=3 (5 pixels), or of a thin volume its slices, axes=(-2, -1)"
+            "otherwise use larger images, sobel_size=3 (5 pixels) or, for a thin volume, its slices with axes=(-2, -1)"
         )
     if options.window is not None and options.window > min(lengths):
         raise ValueError(
@@ -153,7 +153,8 @@ def check_alpha(alpha: Any, arrays: Arrays, x: Any = None, axes: Sequence[int] =
     if not _broadcasts(alpha.shape, batch):
         raise ValueError(
             f"alpha: expected a scalar or a shape that broadcasts to the batch shape {tuple(batch)}, "
-            f"got {tuple(alpha.shape)}; one weight per image: of NCHW images (N, 1) is per picture, (C,) per channel"
+            f"got {tuple(alpha.shape)}; "
+            "one weight per image: for NCHW images (N, 1) gives one per picture, (C,) per channel"
         )
     if alpha.shape or arrays.device(alpha) != "cpu":  # a number goes from there to any device
         _check_device("alpha", alpha, x, arrays)
@@ -173,7 +174,7 @@ def check_mask(mask: Any, x: Any, arrays: Arrays) -> None:
     if not _broadcasts(mask.shape, x.shape):
         raise ValueError(
             f"mask: expected a shape that broadcasts to that of x, {tuple(x.shape)}, got {tuple(mask.shape)}; "
-            "give it axes of length 1 where it is the same for all: of NCHW images (N, 1, H, W) is one per picture"
+            "give it length 1 along axes where it doesn't change: for NCHW images (N, 1, H, W) gives one per picture"
         )
     _check_device("mask", mask, x, arrays)
 

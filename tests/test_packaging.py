@@ -173,6 +173,8 @@ def test_what_is_listed_is_all_that_is_public_and_has_documentation(package):
     assert {name for name in vars(module) if not name.startswith("_")} == set(module.__all__)
     documented = pydoc.plain(pydoc.render_doc(module))
     assert all(name in documented for name in module.__all__)
+    shown = "".join(inspect.getdoc(getattr(module, name)) or "" for name in module.__all__)
+    assert not re.search(r"\\|:math:|\$", shown), "help() shows no markup of a web page"
 
 
 @pytest.mark.parametrize(
