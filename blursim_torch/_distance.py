@@ -57,11 +57,14 @@ def blend(
     mask: Tensor | None,
 ) -> Tensor:
     """(1 - alpha) times the first distance plus alpha times the second, or one alone, of the images of prepare(...)."""
+    node = None
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        x, y, mask, alpha = inputs = _Inputs.apply(x, y, mask, alpha)
+        node = next((i.grad_fn for i in inputs if i is not None and i.requires_grad), None)
     images = prepare(x, y, mask)
     if not torch.is_grad_enabled() or _is_watched(*images, alpha):
         return _blend(distances, alpha, *images).value
-    inputs = None if torch.compiler.is_compiling() else _Inputs.apply(x, y, mask, alpha)
-    return _Blend.apply(*images, alpha, inputs, prepare, distances)
+    return _Blend.apply(*images, alpha, node, prepare, distances)
 
 
 class _Blend(torch.autograd.Function):
@@ -99,16 +102,19 @@ class _Blend(torch.autograd.Function):
 
 
 class _Inputs(torch.autograd.Function):
-    """Remembers its inputs. A first backward doesn't ask for them, so they may change before it."""
+    """Passes its inputs on and remembers them. A first backward doesn't ask for them, so they may change before it."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor | None) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         ctx.save_for_backward(*inputs)
-        return torch.empty(0)
+        ctx.set_materialize_grads(False)
+        outputs = [None if i is None else i.view_as(i) for i in inputs]
+        ctx.mark_non_differentiable(*(o for o, wanted in zip(outputs, ctx.needs_input_grad, strict=True) if not wanted))
+        return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
-        return (None,) * 4
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        return cotangents
 
 
 def _is_watched(*tensors: Tensor | None) -> bool:
