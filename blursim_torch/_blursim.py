@@ -106,9 +106,9 @@ def blursim(
     if isinstance(alpha, Real) and alpha in (0, 1):
         # Known before anything is computed: one term is enough.
         return _loss(x, y, mask, options, [_specific if alpha else _general])
-    # A number becomes a tensor there, without a copy from the host.
-    of = {"dtype": _dtype(x, y), "device": x.device}
-    alpha = torch.full((), float(alpha), **of) if isinstance(alpha, Real) else alpha.to(of["dtype"])
+    dtype = _dtype(x, y)
+    # As a product a number stays one that a compiled program may change.
+    alpha = alpha.to(dtype) if isinstance(alpha, Tensor) else torch.ones((), dtype=dtype, device=x.device) * float(alpha)
     return _loss(x, y, mask, options, [_general, _specific], alpha)
 
 
