@@ -93,7 +93,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def cell(row: dict[str, Any]) -> str:
-    """Ratios to the floor; of the floor itself the milliseconds."""
+    """Ratios to the floor; for the floor itself, milliseconds."""
     return " / ".join(entry(row[direction], row["name"] == FLOOR) for direction in ("forward", "backward"))
 
 
@@ -122,7 +122,7 @@ def heading(results: dict[str, Any]) -> str:
 
 
 def unsteady(rows: list[dict[str, Any]]) -> str:
-    """A warning, where another's work on the machine shows in the floor."""
+    """A warning if other work on the machine shows in the floor."""
     floors = [row[direction] for row in rows if row["name"] == FLOOR for direction in ("forward", "backward")]
     wavering = [f for f in floors if f["quartiles"][1] > STEADY * f["quartiles"][0]]
     if not wavering:
@@ -132,7 +132,7 @@ def unsteady(rows: list[dict[str, Any]]) -> str:
 
 
 def insert(page: str, text: str, start: str = START, end: str = END) -> str:
-    """The page with what stands between the two markers replaced."""
+    """The page with the text between the two markers replaced."""
     before, found_start, rest = page.partition(start)
     _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
