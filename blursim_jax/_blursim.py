@@ -1,30 +1,31 @@
-"""The public functions: BlurSim, its two terms, and what these see of two images."""
+"""The public functions: BlurSim, its two terms, and maps of what they measure."""
 
 import functools
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from blursim_jax import _checks
-from blursim_jax._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim._checks import check_alpha, check_inputs
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_jax import _arrays
 from blursim_jax._distance import difference, distance
 from blursim_jax._maps import Fourier, Identity, Sobel, select
 
 
 class Terms(NamedTuple):
-    """The two terms of BlurSim: each one number, or with reduction="none" one per image."""
+    """The two terms of BlurSim, each a number, or with reduction="none" one number per image."""
 
     general: Array
     specific: Array
 
 
 class Maps(NamedTuple):
-    """What the two terms see, each real and of the shape of x; `spectrum` has DC in its centre."""
+    """The differences that the two terms measure, both real and of the shape of x; `spectrum` has DC in its centre."""
 
     spectrum: Array
     edges: Array
@@ -37,6 +38,7 @@ def blursim(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -44,43 +46,48 @@ def blursim(
     mask: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
-    r"""BlurSim loss between images; 0 when x equals y.
+    """BlurSim loss between images; 0 when x equals y.
 
-    .. math:: (1 - \alpha) \, M_p(|X| - |Y|) + \alpha \, M_p(|\nabla x| - |\nabla y|)
+    The loss of one image is
 
-    per image, then the reduction over the images. X and Y are the unitary DFTs, nabla is the Sobel gradient in
-    intensity per pixel, :math:`M_1` the mean of the absolute values and :math:`M_2` the root mean square.
-    Symmetric in x and y, and differentiable in x, y, alpha and mask to any order. Where a magnitude, a difference or a
-    norm is zero, its gradient is taken as zero (SPEC 7): gradients of finite images are finite. A NaN or infinity that
-    counts makes the loss of its image, and of no other, NaN or infinite.
+        (1 - alpha) M_p(|X| - |Y|) + alpha M_p(|grad x| - |grad y|)
+
+    where X and Y are the unitary DFTs, grad is the Sobel gradient in intensity per pixel, M_1 the mean of the absolute
+    values and M_2 the root mean square. It is symmetric in x and y, and differentiable in x, y, alpha and mask to any
+    order. Where a magnitude, a difference or a norm is zero, its gradient is taken as zero (SPEC 7), so that finite
+    images have finite gradients. A NaN or infinity makes that image's loss non-finite; other images are unaffected.
 
     Args:
-        x: float images of shape (\*batch, H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
+        x: float images of shape (..., H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
             float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
-        y: float images of the shape of x. Of two dtypes the wider one counts.
+        y: float images of the shape of x. If dtypes differ, the wider one is used.
         alpha: weight of the specific term, in [0, 1]: a number, a traced scalar, or an array that broadcasts to the
-            batch shape, one weight per image: of NCHW images (N, 1) is per picture, (C,) per channel. Changing
-            alpha never recompiles, except that the Python numbers 0 and 1 select a one-term program.
-        axes: the one to three spatial axes, as in numpy.fft. NCHW is (-2, -1), the default; NHWC, as in Flax, (-3, -2);
-            signals are (-1,), volumes NCDHW (-3, -2, -1), NDHWC (-4, -3, -2).
-        spectrum: "magnitude" compares \|X| with \|Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
+            batch shape, one weight per image. For NCHW images, shape (N, 1) gives one weight per picture, (C,) one per
+            channel. Changing alpha never recompiles, except that the Python numbers 0 and 1 select a one-term program.
+        axes: the one to three spatial axes, as in numpy.fft: (-2, -1) for NCHW, the default, (-3, -2) for NHWC, as in
+            Flax; (-1,) for signals; (-3, -2, -1) for NCDHW volumes, (-4, -3, -2) for NDHWC.
+        spectrum: "magnitude" compares |X| with |Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
+        window: None compares the spectrum of the whole image; an even number w compares the spectra of overlapping
+            windows of w x w pixels, for shifts that vary from place to place (SPEC 3.7).
         edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign), "vector" the vectors.
-        p: 1 takes means of the absolute differences, 2 their root mean squares, as published.
+        p: 1 takes the mean of the absolute differences, 2 their root mean square, as published.
         normalization: "gain" leaves the specific term in intensity per pixel; "area", as published, multiplies it by
             the kernel's gain over sqrt(H W), so that alpha's balance depends on the image size.
-        sobel_size: side of the Sobel kernel, odd, 3 to 31. Images need as many pixels along each axis, at least 5.
-        mask: bool, or float in [0, 1] (not checked), broadcastable to x: the loss of y + mask (x - y) against y. Where
-            it is 0 x does not count; y must be finite everywhere. Of NCHW images (N, 1, H, W) is one per picture.
-        reduction: "mean" or "sum" over all images, or "none": one loss per image.
+        sobel_size: side of the Sobel kernel, odd, 3 to 31. Images need as many pixels along each axis, and at least 5.
+        mask: bool, or float in [0, 1] (not checked), broadcastable to x. The loss is that of y + mask (x - y) against
+            y, and its means go over the whole image. Where the mask is 0, x doesn't count, but y does and must be
+            finite. For NCHW images, shape (N, 1, H, W) gives one mask per picture.
+        reduction: "mean" or "sum" over all images, or "none" for one loss per image. Each channel is an image: for one
+            value per NCHW picture, take "none" and then the mean over the channels, `.mean(-1)`.
 
     Returns:
         The loss, float32 (float64 for float64 images): a scalar, or with reduction="none" of the batch shape.
 
     Raises:
-        TypeError: an argument of a wrong type or dtype, such as integer images.
-        ValueError: unequal shapes or shapes that don't fit, an unknown word, or a number alpha outside [0, 1].
+        TypeError: an argument has the wrong type or dtype, such as integer images.
+        ValueError: shapes are unequal or don't fit, a word is unknown, or a number alpha is outside [0, 1].
 
-    Example:
+    Examples:
         >>> import jax
         >>> from blursim_jax import blursim
         >>> x, y = jax.random.uniform(jax.random.key(0), (2, 8, 3, 64, 64))
@@ -92,10 +99,10 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    alpha = _unwrapped(alpha)
-    _checks.check_alpha(alpha, x, options.axes)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, alpha, mask = map(_arrays.unwrap, (x, y, alpha, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
+    check_alpha(alpha, _arrays, x, options.axes)
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
     # The number 0 or 1 is known before anything is computed, and one term is enough.
     only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None
@@ -108,6 +115,7 @@ def blursim_terms(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -118,10 +126,10 @@ def blursim_terms(
     """The two terms that `blursim` weighs by 1 - alpha and alpha; arguments and errors are those of `blursim`.
 
     Returns:
-        Terms(general, specific), each reduced, or with reduction="none" of the batch shape. Under jit, one that is not
-        used costs nothing.
+        Terms(general, specific), each reduced, or with reduction="none" of the batch shape. Under jit, a term
+        that isn't used costs nothing.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from blursim_jax import blursim_terms
         >>> x, y = jax.random.uniform(jax.random.key(0), (2, 8, 64, 64, 3))
@@ -129,8 +137,9 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         ((8, 3), (8, 3))
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, mask = map(_arrays.unwrap, (x, y, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
     return _terms(x, y, mask, options)
 
 
@@ -143,14 +152,14 @@ def difference_maps(
     edges: Edges = "magnitude",
     sobel_size: int = 5,
 ) -> Maps:
-    """What the two terms see, to be looked at; arguments and errors are those of `blursim`.
+    """The differences that the two terms measure, as pictures; arguments and errors are those of `blursim`.
 
     Returns:
-        Maps(spectrum, edges), each real and of the shape of x: with "magnitude" the signed differences of the
-        magnitudes, else the lengths of the differences. `spectrum` has DC in the centre. M_p of each, over an image,
-        is its term.
+        Maps(spectrum, edges), both real and of the shape of x: with "magnitude" the signed differences of the
+        magnitudes, otherwise the lengths of the differences. `spectrum` has DC in the centre. M_p of each map, over an
+        image, is the term.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from blursim_jax import difference_maps
         >>> x, y = jax.random.uniform(jax.random.key(0), (2, 48, 64))
@@ -158,8 +167,9 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         ((48, 64), (48, 64))
     """
-    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
-    x, y, _, options = _accepted(x, y, None, options)
+    options = Options(axes, spectrum, None, edges, 1, "gain", sobel_size, "none")
+    x, y = map(_arrays.unwrap, (x, y))
+    options = check_inputs(x, y, None, options, _arrays)
     return _maps(x, y, options)
 
 
@@ -208,22 +218,6 @@ def _specific(x: Array, y: Array, options: Options) -> Array:
     A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
     E = distance(A, x, y, options.p, options.edges == "magnitude")
     return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
-
-
-def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Array, Array, Array | None, Options]:
-    """The arguments that all functions share, checked."""
-    options = _checks.checked_options(options)
-    x, y, mask = map(_unwrapped, (x, y, mask))
-    _checks.check_images(x, y, options.axes, options.sobel_size)
-    _checks.check_mask(mask, x)
-    x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
-    return x, y, mask, options
-
-
-def _unwrapped(array: Any) -> Any:
-    """The array inside of an object such as flax.nnx.Param."""
-    unwrap = getattr(array, "__jax_array__", None)
-    return unwrap() if callable(unwrap) else array
 
 
 def _compared(x: Array, y: Array, mask: Array | None, axes: tuple[int, ...]) -> tuple[Array, Array]:
