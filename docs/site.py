@@ -49,7 +49,8 @@ def on_files(files, config):
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for former, page in MOVED.items():
-        files.append(File.generated(config, f"{former}/index.html", content=REDIRECT.format(page=page)))
+        content = REDIRECT.format(page=page)
+        files.append(File.generated(config, f"{former}/index.html", content=content))
     return files
 
 
