@@ -12,7 +12,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 # Integer dtypes, and the largest number of each.
 INTEGERS = {f"{kind}{bits}": 2 ** (bits - (kind == "int")) - 1 for kind in ("uint", "int") for bits in (8, 16, 32, 64)}
 LARGEST_KERNEL = 31  # the Sobel sums of three axes stay below 2^89, far within float32
-WINDOW_STEP = 2  # windows are multiples of it, so that they overlap by whole pixels
+WINDOW_STEP = 4  # windows are multiples of it, so that they overlap by whole pixels
 
 
 class Arrays(Protocol):
@@ -72,7 +72,7 @@ def check_options(options: Options, arrays: Arrays) -> Options:
         raise ValueError(f"{expected}; 5 is the default")
 
     if window is not None:
-        expected = f"window: expected None or an even integer from 4 up, got {window!r}"
+        expected = f"window: expected None or a multiple of 4 from 4 up, got {window!r}"
         if not _is_int(window):
             raise TypeError(f"{expected}; {_advise_number('window', window, 'None takes the whole image', arrays)}")
         if window % WINDOW_STEP or window < 4:
@@ -113,17 +113,17 @@ def check_images(x: Any, y: Any, options: Options, arrays: Arrays) -> None:
         )
     if any(arrays.is_known(length) and length == 0 for length in shape):
         raise ValueError(f"x: expected at least one image, got an empty array of shape {shape}; skip empty batches")
-    size, least = " x ".join(map(str, lengths)), max(options.sobel_size, 5)
+    least = max(options.sobel_size, 5)
     if min(lengths) < least:
         raise ValueError(
             f"x: expected at least {least} pixels along each of axes={axes} for sobel_size={options.sobel_size}, "
-            f"got {size}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
+            f"got {_size(lengths)}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
             "otherwise use larger images, sobel_size=3 (5 pixels) or, for a thin volume, its slices with axes=(-2, -1)"
         )
     if options.window is not None and options.window > min(lengths):
         raise ValueError(
             f"window: expected windows no larger than the images, got {options.window}; "
-            f"images of {size} hold windows of at most {min(lengths) // WINDOW_STEP * WINDOW_STEP}"
+            f"images of {_size(lengths)} hold windows of at most {min(lengths) // WINDOW_STEP * WINDOW_STEP}"
         )
 
 
@@ -212,6 +212,10 @@ def _advise_number(name: str, value: Any, default: str, arrays: Arrays) -> str:
 def _largest(got: str) -> str:
     """The largest number of an integer dtype, as one that any array can be divided by."""
     return f"{INTEGERS[got]}" if got.endswith(("8", "16")) else f"{INTEGERS[got]}.0"
+
+
+def _size(lengths: Sequence[int]) -> str:
+    return " x ".join(map(str, lengths))
 
 
 def _is_int(value: object) -> bool:
