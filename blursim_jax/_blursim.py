@@ -239,16 +239,23 @@ def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[
     last = tuple(range(-len(options.axes), 0))
     x, y = (jnp.moveaxis(image, options.axes, last) for image in (x, y))
     if options.window is None and "magnitude" in (options.spectrum, options.edges):
-        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
-        constant = lax.stop_gradient(_typical(x, len(last)) + _typical(y, len(last))) / 2
+        constant = _common_constant(*lax.stop_gradient((x, y)), len(last))
         x, y = x - constant, y - constant
     return x, y
 
 
-def _typical(x: Array, n: int) -> Array:
-    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
+def _common_constant(x: Array, y: Array, n: int) -> Array:
+    """What both images can do without: the loss is blind to it, but it would cost float32 its digits (SPEC 8.4).
+
+    The middle of 0 and an intensity of each image, which is the middle of three pixels: one bright pixel has no effect,
+    and where an image is black nothing is subtracted.
+    """
     places = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
-    a, b, c = (x[place] for place in places)
+    of_x, of_y = (_middle(*(image[place] for place in places)) for image in (x, y))
+    return _middle(of_x, of_y, jnp.zeros_like(of_x))
+
+
+def _middle(a: Array, b: Array, c: Array) -> Array:
     return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 

@@ -231,16 +231,23 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
     last = tuple(range(-len(options.axes), 0))
     x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
     if options.window is None and "magnitude" in (options.spectrum, options.edges):
-        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
-        constant = (_typical(x.detach(), len(last)) + _typical(y.detach(), len(last))) / 2
+        constant = _common_constant(x.detach(), y.detach(), len(last))
         x, y = x - constant, y - constant
     return x, y
 
 
-def _typical(x: Tensor, n: int) -> Tensor:
-    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
+def _common_constant(x: Tensor, y: Tensor, n: int) -> Tensor:
+    """What both images can do without: the loss is blind to it, but it would cost float32 its digits (SPEC 8.4).
+
+    The middle of 0 and an intensity of each image, which is the middle of three pixels: one bright pixel has no effect,
+    and where an image is black nothing is subtracted.
+    """
     places: list[Any] = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
-    a, b, c = (x[place] for place in places)
+    of_x, of_y = (_middle(*(image[place] for place in places)) for image in (x, y))
+    return _middle(of_x, of_y, torch.zeros_like(of_x))
+
+
+def _middle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 
