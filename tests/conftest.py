@@ -1,5 +1,7 @@
 """Fixtures: a backend in double precision, or in the precision that it has by default, and random numbers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from backends import BACKENDS
@@ -21,3 +23,12 @@ def default_backend(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def _compiler():
+    """PyTorch's compiler has said, over a function that isn't ours, what it says on first use."""
+    import torch
+
+    with warnings.catch_warnings(action="ignore"):
+        torch.compile(lambda x: torch.fft.rfft(x).abs().sum())(torch.ones(4, requires_grad=True)).backward()

@@ -12,7 +12,15 @@ from backends import BACKENDS
 from options import EXTREMES, SEEN, combinations, ids
 from scipy.ndimage import gaussian_filter
 from skimage import data
-from tolerances import GRADIENT_32, GRADIENT_32_FLAT, GRADIENT_32_MEANS, VALUE_32, VALUE_64, distance
+from tolerances import (
+    GRADIENT_32,
+    GRADIENT_32_ABOVE,
+    GRADIENT_32_FLAT,
+    GRADIENT_32_MEANS,
+    VALUE_32,
+    VALUE_64,
+    distance,
+)
 
 import blursim_jax
 import blursim_torch
@@ -108,6 +116,46 @@ def test_float32_is_close_to_float64_on_noise(default_backend, kind, rng):
         assert max(map(distance, terms, exact_terms)) < VALUE_32, seen
         tolerance = GRADIENT_32_MEANS if seen["p"] == 1 else GRADIENT_32
         assert max(map(distance, gradients, exact_gradients)) < tolerance, seen
+
+
+# Two images in [0, 1], to which a constant is added in float32.
+ABOVE = {
+    "noise": lambda rng: rng.random((2, 97, 131)),
+    "photograph": lambda rng: (blurred(photograph("camera"), 1), photograph("camera")),
+    "one bright pixel": lambda rng: np.where(np.arange(64 * 48).reshape(64, 48) == 500, 100, rng.random((2, 64, 48))),
+}
+
+
+@pytest.mark.parametrize(("constant", "tolerance"), [(1e3, 2e-6), (1e4, 1e-5), (1e5, 1e-4)], ids=str)
+@pytest.mark.parametrize("pair", ABOVE)
+def test_constant_under_both_images_costs_float32_few_digits(default_backend, pair, constant, tolerance, rng):
+    """SPEC 8.4"""
+    for seen, (terms, gradients), (exact_terms, exact_gradients) in compared(
+        default_backend, *(constant + image for image in ABOVE[pair](rng))
+    )[-1]:
+        assert max(map(distance, terms, exact_terms)) < tolerance, seen
+        assert max(map(distance, gradients, exact_gradients)) < GRADIENT_32_ABOVE, seen
+
+
+def test_constant_under_both_images_breaks_no_promise(default_backend, rng):
+    """SPEC 2.3, 2.4, 6.2, 7.2, 8.6: of exact zero, symmetry, masks, and images with NaN."""
+    x, y = (1e4 + rng.random((2, 4, 9, 14))).astype(np.float32)
+    mask = rng.random((9, 14)) < 0.6
+    loss = lambda x, y, o, **mask: default_backend.blursim(x, y, 0.4, reduction="none", **mask, **o)
+    gradient = lambda x, y, o: default_backend.grad(lambda x, y: loss(x, y, o).sum(), argnums=(0, 1))(x, y)
+    every = lambda x, y: [[loss(x, y, o), *gradient(x, y, o)] for o in SEEN]
+    masked = lambda x, y, mask: [loss(x, y, o, mask=mask) for o in SEEN]
+    run = default_backend.run
+    forth, back, equal = run(every, x, y), run(every, y, x), run(every, x, x.copy())
+    spoilt, hidden = x.copy(), np.where(mask, x, 0)
+    spoilt[1, 3, 5], hidden[2, ~mask] = np.nan, np.nan
+    for there, again, none, with_nan in zip(forth, back, equal, run(every, spoilt, y), strict=True):
+        assert np.array_equal(there[0], again[0])
+        assert not any(np.any(found) for found in none)
+        assert np.isnan(with_nan[0][1])
+        for found, right in zip(with_nan, there, strict=True):
+            assert np.array_equal(np.delete(found, 1, 0), np.delete(right, 1, 0))
+    assert np.array_equal(run(masked, hidden, y, mask), run(masked, x, y, mask))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -243,18 +291,17 @@ def test_nan_or_infinity_is_that_of_its_image_and_of_no_other(backend, axes, rng
 
 
 @pytest.mark.parametrize("bright", [1e4, 1e6])
-@pytest.mark.parametrize("p", [1, 2])
-def test_one_bright_pixel_leaves_the_edge_gradient_elsewhere(backend, bright, p, rng):
-    """SPEC 7.1, 8.4: only what lies under the kernel is rounded to its size."""
+@pytest.mark.parametrize("place", [(0, 0), (20, 30), (32, 32), (63, 63)])
+def test_one_bright_pixel_leaves_the_edge_gradient_elsewhere(backend, place, bright, rng):
+    """SPEC 7.1, 8.4: only what lies under the kernel is rounded to its size, wherever the pixel."""
     x, y = rng.random((2, 64, 64)).astype(np.float32)
-    x[20, 30] = bright
-    edges = lambda x, y: backend.blursim_terms(x, y, p=p).specific
-    exact = backend.run(backend.grad(edges), *map(np.float64, (x, y)))
-    gradient = backend.run(backend.grad(edges), x, y)
-    near = np.zeros((64, 64), bool)
-    near[15:26, 25:36] = True
-    assert np.abs(exact[~near]).max() > 0
-    assert distance(gradient[~near], exact[~near]) < GRADIENT_32
+    x[place] = bright
+    edges = lambda p: backend.grad(lambda x, y: backend.blursim_terms(x, y, p=p).specific)
+    both = lambda x, y: [edges(1)(x, y), edges(2)(x, y)]
+    away = np.abs(np.indices((64, 64)) - np.array(place)[:, None, None]).max(0) > 5
+    for actual, exact in zip(backend.run(both, x, y), backend.run(both, *map(np.float64, (x, y))), strict=True):
+        assert np.abs(exact[away]).max() > 0
+        assert distance(actual[away], exact[away]) < GRADIENT_32
 
 
 @pytest.mark.parametrize("size", [3, 9, 17, 31])

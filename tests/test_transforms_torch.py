@@ -271,13 +271,6 @@ def test_anomaly_mode_finds_nothing_in_degenerate_images_to_second_order(pair, o
         assert torch.equal(blursim(x, y, 0.7, **options), loss)
 
 
-@pytest.fixture(scope="module")
-def _compiler():
-    """The compiler has said, over a function that isn't ours, what it says on first use."""
-    with warnings.catch_warnings(action="ignore"):
-        torch.compile(lambda x: torch.fft.rfft(x).abs().sum())(torch.ones(4, requires_grad=True)).backward()
-
-
 compilers = pytest.mark.parametrize(
     "compiler",
     ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)],
