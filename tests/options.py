@@ -19,7 +19,7 @@ def combinations(*names):
 
 
 def ids(options):
-    return "-".join(map(str, options.values())) or "default"
+    return "-".join(f"window={word}" if name == "window" else str(word) for name, word in options.items())
 
 
 # What the two terms do differently; the first is the default, and per p the last has vectors in both.
