@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-OVERLAP = 1 / 2  # the part of a window that it shares with the next (SPEC 3.7)
+OVERLAP = 1 / 4  # the part of a window that it shares with the next (SPEC 3.7)
 
 
 def blursim(x, y, alpha, *, reduction="mean", **options):

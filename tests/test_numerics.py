@@ -232,7 +232,8 @@ def test_lengths_whose_squares_underflow_count_as_zero(backend):
     ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
     x, y = np.float32(1e-18) * ramp, np.float32(0.9e-19) * ramp
     value, without = backend.run(lambda x, y: [backend.blursim(x, y, 1), backend.blursim(x, 0 * y, 1)], x, y)
-    assert value == without > 0
+    assert without > 0
+    assert distance(value, without) < VALUE_32  # a constant is subtracted from both images, another one in each call
 
 
 def test_magnitudes_that_underflow_give_no_gradient(default_backend, rng):
