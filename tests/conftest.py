@@ -1,17 +1,17 @@
 """Fixtures: a backend in double precision, or in the precision that it has by default, and random numbers.
 
-Where a framework is missing its tests are left out, and those that compare both are skipped; `make test` has both and
-says so (--both), and then that is an error.
+Where a package is missing, such as a framework, the files that import it are left out and what compares both frameworks
+is skipped. `make test` leaves out nothing (--complete): there it is an error.
 """
 
+import ast
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from backends import BACKENDS, MISSING
 from hypothesis import settings
-
-collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
 
 settings.register_profile("always the same", derandomize=True, database=None)
 settings.register_profile("drawn at random", derandomize=False, database=None, print_blob=True)
@@ -19,12 +19,23 @@ settings.load_profile("always the same")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--both", action="store_true", help="both frameworks must be installed")
+    parser.addoption("--complete", action="store_true", help="a missing package is an error, not less to test")
 
 
 def pytest_configure(config):
-    if MISSING and config.getoption("--both"):
+    if MISSING and config.getoption("--complete"):
         raise pytest.UsageError(f"not installed: {', '.join(MISSING)}")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """A file that imports what is missing."""
+    if collection_path.suffix == ".py" and not config.getoption("--complete"):
+        nodes = ast.parse(collection_path.read_text()).body
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+        packages = {name.partition(".")[0].removeprefix("blursim_") for name in names}
+        return True if any(find_spec(package) is None for package in packages) else None
+    return None
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)

@@ -485,26 +485,6 @@ def test_exported_program_runs_on_other_shapes_after_saving_and_loading(strict):
         assert_close(slope(loaded, x, y), slope(BlurSim(0.7), x, y), GRADIENT_32)
 
 
-def test_mixed_precision_step_takes_a_bfloat16_prediction():
-    x, y = images(2, 1, 8, 8, dtype=torch.float32)
-    torch.manual_seed(0)
-    model = torch.nn.Conv2d(1, 1, 3, padding=1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(5):
-        with torch.autocast("cpu", torch.bfloat16):
-            prediction = model(x)
-            loss = blursim(prediction, y, 0.7)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert prediction.dtype == torch.bfloat16
-    assert loss.dtype == model.weight.grad.dtype == torch.float32
-    assert losses[-1] < losses[0]
-    assert_close(loss, blursim(prediction.float(), y, 0.7), VALUE_32)
-
-
 def test_memory_format_does_not_matter():
     x, y = images(2, 3, 6, 5)
     expected = derivatives(blursim, x, y, alpha_of(0.7))
