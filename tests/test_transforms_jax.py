@@ -15,7 +15,7 @@ from jax.experimental import checkify, jet
 from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 from options import FEW, SEEN, WINDOWED, ids, parametrize
-from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, VALUE_32, distance
+from tolerances import CENTRAL_DIFFERENCE, GRADIENT_32, GRADIENT_64, NOTHING_32, VALUE_32, distance
 
 from blursim_jax import Terms, blursim, blursim_terms, difference_maps
 
@@ -84,14 +84,11 @@ def stored(loss, *arguments):
 PROGRAMS = {
     "as it is": lambda loss: loss,
     "checkpoint": jax.checkpoint,
-    "mapped": lambda loss: lambda x, y, alpha: jax.vmap(loss, (0, 0, None))(x, y, alpha).mean(),
-    "mapped twice": lambda loss: (
+    "mapped": lambda loss: (
         lambda x, y, alpha: jax.vmap(jax.vmap(loss, (0, 0, None)), (0, 0, None))(x[None], y[None], alpha).mean()
     ),
-    "one after the other": lambda loss: lambda x, y, alpha: jax.lax.map(lambda pair: loss(*pair, alpha), (x, y)).mean(),
     "scanned": scanned,
     "stored": lambda loss: stored(loss, *images(3, 6, 5), scalar(0.7)),
-    "checked": lambda loss: lambda *point: checkify.checkify(loss, errors=checkify.all_checks)(*point)[1],
 }
 
 
@@ -124,6 +121,17 @@ def test_value_and_gradients_are_the_same_in_every_mode(mode, options):
             stack.enter_context(context)
         assert_close(step(x, y), expected, GRADIENT_32)
         assert_nothing(step(x, x))
+
+
+@default_option
+def test_checks_that_are_added_to_the_program_find_nothing(options):
+    x, y = images(6, 5)
+    step = jax.value_and_grad(lambda x, y: blursim(x, y, 0.7, **options))
+    checked = jax.jit(checkify.checkify(step, errors=checkify.all_checks))
+    for pair in ((x, y), (x, x), (jnp.zeros_like(x), y)):
+        error, found = checked(*pair)
+        error.throw()
+        assert all(jnp.allclose(a, b, atol=NOTHING_32) for a, b in zip(found, step(*pair), strict=True))
 
 
 GRADIENTS = {
