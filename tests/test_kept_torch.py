@@ -162,7 +162,7 @@ def test_one_image_is_kept_for_each_gradient_whatever_the_layout_and_dtype(layou
     lay, axes = LAYOUTS[layout]
     image, other = images(dtype)
     x, y = lay(image), lay(other)
-    masks = [None, lay(other > 0.5)[:1], lay(other).float()]
+    masks = [None, lay(other > 0.5)[:1], lay(other)]
     for options, mask, wanted in product([*EXTREMES, WINDOWED], masks, ("x", "y", "xy")):
         pair = (x.detach().requires_grad_("x" in wanted), y.detach().requires_grad_("y" in wanted))
         loss = lambda x, y, m, o=options: blursim(x, y, 0.3, mask=m, axes=axes, **o)
