@@ -3,17 +3,26 @@ PYTHON ?= python3
 SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py laws.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch test-nightly-jax test-nightly-torch
+.PHONY: demo test test-slow test-laws test-alone-jax test-alone-torch test-frameworks
+.PHONY: test-oldest test-oldest-torch test-nightly-jax test-nightly-torch
 .PHONY: lint types docs dist constraints bench evidence clean
 demo: .venv/demo
 	.venv/bin/python examples/train_refocus_flax.py
 
 test: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --complete -n 2  # two workers, a core for each
 
 # What takes long and seldom fails alone.
 test-slow: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --complete -n 2 -m slow
+
+# Laws, on examples that Hypothesis draws anew.
+test-laws: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 tests/test_laws.py --hypothesis-profile "drawn at random"
+
+# The part of the suite that needs one framework, where the other is not installed.
+test-alone-jax test-alone-torch: test-alone-%: .venv-alone-%/installed
+	OMP_NUM_THREADS=1 .venv-alone-$*/bin/python -m pytest -n 2
 
 # The pieces of docs/frameworks.md, with the real packages.
 test-frameworks: .venv-frameworks/installed
@@ -83,6 +92,13 @@ clean:
 	@echo "Installing the frameworks into .venv-frameworks; this takes a few minutes the first time"
 	.venv-frameworks/bin/pip $(INSTALL) .ci/constraints.txt torch
 	.venv-frameworks/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[frameworks]'
+	@touch $@
+
+# As the README says, then what the tests need.
+.venv-alone-%/installed: pyproject.toml .ci/constraints.txt | .venv-alone-%/bin/pip
+	@echo "Installing .[$*] into $(@D); this takes a few minutes the first time"
+	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[$*]'
+	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt hypothesis pytest pytest-xdist scikit-image
 	@touch $@
 
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
