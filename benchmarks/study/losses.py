@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from benchmarks.study import windowed
 from blursim_jax import blursim
 
 
@@ -260,14 +261,19 @@ def ours(
     spectrum: str, p: int, alpha: float | str, edges: str = "magnitude", k: int = 5, normalization: str = "gain", **more
 ) -> Loss:
     """BlurSim under a name that says all; without edges their options don't matter. "0.9->0.1" is a straight line."""
+    window = more.get("window")
+    function, last = (windowed.blursim, f" window={window}") if window else (blursim, "")
+    if window:
+        more["overlap"] = more.get("overlap", window // 2)
+        last += " quarter" * (more["overlap"] == window // 4)
     if alpha == 0:
-        return Loss(f"BlurSim {spectrum} p={p} 0", blursim, "ours", {"alpha": 0, "spectrum": spectrum, "p": p} | more)
+        return Loss(f"BlurSim {spectrum} p={p} 0{last}", function, "ours", {"alpha": 0, "spectrum": spectrum, "p": p} | more)
     options = {"spectrum": spectrum, "edges": edges, "p": p, "sobel_size": k, "normalization": normalization} | more
-    name = f"BlurSim {spectrum}/{edges} p={p} k={k} {normalization} {alpha}"
+    name = f"BlurSim {spectrum}/{edges} p={p} k={k} {normalization} {alpha}{last}"
     if isinstance(alpha, str):
         start, end = map(float, alpha.split("->"))
         return Loss(name, scheduled, "ours", options | {"start": start, "end": end}, ("progress",))
-    return Loss(name, blursim, "ours", options | {"alpha": alpha})
+    return Loss(name, function, "ours", options | {"alpha": alpha})
 
 
 def mix(*parts: tuple[float, Loss], name: str = "") -> Loss:
@@ -304,6 +310,13 @@ OPTIONS = [
     for spectrum, edges in itertools.product(("magnitude", "complex"), ("magnitude", "vector"))
     for k in (3, 5)
     for alpha in (0, 0.1, 0.3, 0.5, "0.9->0.1")
+]
+WINDOWED = [
+    *(ours("magnitude", 1, 0, window=w, overlap=w // part) for w in (16, 24, 32, 40, 48, 64) for part in (2, 4)),
+    *(ours("magnitude", 1, alpha, window=w, overlap=w // part) for w in (16, 24, 32, 40, 48, 64) for part in (2, 4) for alpha in (0.1, 0.3)),
+    *(ours("complex", p, alpha, window=w, overlap=w // part) for w in (16, 32, 48, 64) for part in (2, 4) for p in (1, 2) for alpha in (0, 0.3)),
+    *(mix((weight, L1), (1, ours("magnitude", 1, 0, window=w, overlap=w // part))) for weight in (0.1, 1) for w in (16, 32, 48, 64) for part in (2, 4)),
+    mix((0.1, L1), (1, SPECTRUM)),
 ]
 RECORDS = [
     L1,
@@ -343,6 +356,7 @@ RECORDS = [
     FLOOR_EDGES,
     mix((1, L1), (1, FLOOR)),
     *COLOURS,
+    *WINDOWED,
     *OPTIONS,
 ]
 LOSSES = {loss.name: loss for loss in reversed(RECORDS)}  # of two with one name the first

@@ -483,6 +483,11 @@ for _px in (0.5, 1, 4, 8, 16):
 # The same with larger patches, with the U-Net (whose losses share the rate of L1), and in colour.
 for _name in ("aligned", "shift2", "breathing", "parallax"):
     TASKS[f"{_name}-160"] = replace(TASKS[_name], rates_of=(_name, ""), **LARGE)
+for _name in ("render", "render-shift2", "render-parallax", "render-breathing"):
+    TASKS[f"{_name}-160"] = replace(TASKS[_name], rates_of=(_name.replace("parallax", "shift2").replace("breathing", "shift2"), ""), **LARGE)
+for _name in ("render-shift2", "render-parallax"):
+    TASKS[f"{_name}-256"] = replace(TASKS[_name], rates_of=("render-shift2", ""), patch=256, patches=1)
+TASKS["render-parallax-unet"] = replace(TASKS["render-parallax"], rates_of=("render-unet", "L1"), **LONG)
 for _name in ("aligned", "shift2", "breathing", "render", "render-shift2"):
     _rates = {"breathing": "shift2-unet", "render-shift2": "render-unet"}.get(_name, f"{_name}-unet")
     TASKS[f"{_name}-unet"] = replace(TASKS[_name], rates_of=(_rates, "L1"), **LONG)
