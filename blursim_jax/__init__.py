@@ -5,10 +5,10 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("blursim_jax needs JAX: pip install 'blursim[jax]'") from error
 
+from blursim import __version__ as __version__
+from blursim._options import Edges, Normalization, Order, Reduction, Spectrum
 from blursim_jax._blursim import Maps, Terms, blursim, blursim_terms, difference_maps
-from blursim_jax._checks import Edges, Normalization, Order, Reduction, Spectrum
 
-__version__ = "0.1.0"
 __all__ = [
     "Edges",
     "Maps",

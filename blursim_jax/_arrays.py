@@ -1,19 +1,30 @@
-"""What the checks ask about an array that each framework answers in its own words."""
+"""What the checks of `blursim` ask about arrays, answered for JAX."""
 
 from typing import Any
 
 import numpy as np
 from jax import Array
 
-
-def is_array(array: Any) -> bool:
-    return isinstance(array, (Array, np.ndarray))
+STATIC = "options are Python values, not arrays: under jax.jit name them in static_argnames"
 
 
-def described(array: Any) -> str:
+def is_array(value: Any) -> bool:
+    return isinstance(value, (Array, np.ndarray)) and type(value).__name__ not in ("JetTracer", "MaskedArray")
+
+
+def describe(value: Any) -> str:
     """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
-    name = type(array).__name__
-    return str(array.dtype) if is_array(array) and name != "JetTracer" else name
+    return str(value.dtype) if is_array(value) else type(value).__name__
+
+
+def advise(name: str, value: Any) -> str:
+    """How to make an array of floats of the argument of that name."""
+    if type(value).__name__ == "JetTracer":
+        return "jax.experimental.jet has no rule for what the loss is made of: nest jax.jvp instead"
+    if isinstance(value, np.ma.MaskedArray):
+        return f"fill it first: {name}.filled({name}.mean()), with mask=~numpy.ma.getmaskarray({name})"
+    code = f'{name}.astype("float32")' if is_array(value) else f'jax.numpy.asarray({name}, "float32")'
+    return f"convert it first: {code}"
 
 
 def device(array: Array) -> str:
@@ -24,3 +35,9 @@ def device(array: Array) -> str:
 def is_known(length: Any) -> bool:
     """Whether an axis has a length that the maps can be made for: in jax.export it may have a name only."""
     return isinstance(length, int)
+
+
+def unwrap(value: Any) -> Any:
+    """The array inside of an object such as flax.nnx.Param."""
+    array = getattr(value, "__jax_array__", None)
+    return array() if callable(array) else value

@@ -1,19 +1,22 @@
 """The public functions: BlurSim, its two terms, and what these see of two images."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from blursim_jax import _checks
-from blursim_jax._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
-from blursim_jax._distance import difference, distance
+from blursim._checks import check_alpha, check_inputs
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_jax import _arrays
+from blursim_jax._distance import Distance, compare, evaluate
 from blursim_jax._maps import Fourier, Identity, Sobel, select
+
+Term = Callable[[tuple[int, ...], Options], Distance]
 
 
 class Terms(NamedTuple):
@@ -37,6 +40,7 @@ def blursim(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -92,14 +96,15 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    alpha = _unwrapped(alpha)
-    _checks.check_alpha(alpha, x, options.axes)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, alpha, mask = map(_arrays.unwrap, (x, y, alpha, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
+    check_alpha(alpha, _arrays, x, options.axes)
+    if isinstance(alpha, Real) and alpha in (0, 1):
+        # Known before anything is computed: one term is enough.
+        return _loss(x, y, mask, options, (_specific if alpha else _general,))
     alpha = float(alpha) if isinstance(alpha, Real) else alpha
-    # The number 0 or 1 is known before anything is computed, and one term is enough.
-    only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None
-    return _loss(x, y, alpha, mask, options, only)
+    return _loss(x, y, mask, options, (_general, _specific), alpha)
 
 
 def blursim_terms(
@@ -108,6 +113,7 @@ def blursim_terms(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -129,9 +135,10 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         ((8, 3), (8, 3))
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    return _terms(x, y, mask, options)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    x, y, mask = map(_arrays.unwrap, (x, y, mask))
+    options = check_inputs(x, y, mask, options, _arrays)
+    return Terms(*(_loss(x, y, mask, options, (term,)) for term in (_general, _specific)))
 
 
 def difference_maps(
@@ -158,75 +165,59 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         ((48, 64), (48, 64))
     """
-    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
-    x, y, _, options = _accepted(x, y, None, options)
+    options = Options(axes, spectrum, None, edges, 1, "gain", sobel_size, "none")
+    x, y = map(_arrays.unwrap, (x, y))
+    options = check_inputs(x, y, None, options, _arrays)
     return _maps(x, y, options)
 
 
-@functools.partial(jax.jit, static_argnames=("options", "only"))
-def _loss(x: Array, y: Array, alpha: ArrayLike, mask: Array | None, options: Options, only: int | None) -> Array:
-    """(1 - alpha) G + alpha E, or one of them only (SPEC 2)."""
-    x, y = _compared(x, y, mask, options.axes)
-    if only == 0:
-        return _reduced(_general(x, y, options), options.reduction)
-    if only == 1:
-        return _reduced(_specific(x, y, options), options.reduction)
-    G, E = _general(x, y, options), _specific(x, y, options)
-    alpha = _of_rank(G.ndim, jnp.asarray(alpha).astype(G.dtype))
-    return _reduced((1 - alpha) * G + alpha * E, options.reduction)
-
-
-@functools.partial(jax.jit, static_argnames="options")
-def _terms(x: Array, y: Array, mask: Array | None, options: Options) -> Terms:
-    """G and E (SPEC 2.5)."""
-    x, y = _compared(x, y, mask, options.axes)
-    return Terms(*(_reduced(term(x, y, options), options.reduction) for term in (_general, _specific)))
+@functools.partial(jax.jit, static_argnames=("options", "terms"))
+def _loss(
+    x: Array,
+    y: Array,
+    mask: Array | None,
+    options: Options,
+    terms: tuple[Term, ...],
+    alpha: ArrayLike | None = None,
+) -> Array:
+    """(1 - alpha) G + alpha E, or a term alone, reduced over the images (SPEC 2, 5.4)."""
+    x, y = _prepare(x, y, mask, options)
+    losses, *others = (evaluate(term(x.shape[-len(options.axes) :], options), x, y) for term in terms)
+    if others:
+        alpha = _of_rank(losses.ndim, jnp.asarray(alpha).astype(losses.dtype))
+        losses = (1 - alpha) * losses + alpha * others[0]
+    if options.reduction == "mean":
+        return jnp.mean(losses)
+    return jnp.sum(losses) if options.reduction == "sum" else losses
 
 
 @functools.partial(jax.jit, static_argnames="options")
 def _maps(x: Array, y: Array, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
-    x, y = _compared(x, y, None, options.axes)
-    last = tuple(range(-len(options.axes), 0))
-    fourier, sobel = Fourier(x.shape[last[0] :]), Sobel(x.shape[last[0] :], options.sobel_size)
-    half, *_ = difference(fourier, x, y, options.spectrum == "magnitude")
-    edges, *_ = difference(sobel, x, y, options.edges == "magnitude")
+    x, y = _prepare(x, y, None, options)
+    shape, last = x.shape[-len(options.axes) :], tuple(range(-len(options.axes), 0))
+    fourier = Fourier(shape)
+    half, *_ = compare(Distance(fourier, 1, options.spectrum == "complex"), x, y)
+    edges, *_ = compare(_specific(shape, options), x, y)
     spectrum = jnp.fft.fftshift(fourier.whole(half), last)
     return Maps(*(jnp.moveaxis(image, last, options.axes) for image in (spectrum, edges)))
 
 
-def _general(x: Array, y: Array, options: Options) -> Array:
+def _general(shape: tuple[int, ...], options: Options) -> Distance:
     """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
-    shape = tuple(x.shape[-len(options.axes) :])
-    parseval = options.spectrum == "complex" and options.p == 2
-    A = Identity(shape) if parseval else Fourier(shape)
-    return distance(A, x, y, options.p, options.spectrum == "magnitude")
+    vectors = options.spectrum == "complex"
+    parseval = vectors and options.p == 2
+    return Distance(Identity(shape) if parseval else Fourier(shape), options.p, vectors)
 
 
-def _specific(x: Array, y: Array, options: Options) -> Array:
+def _specific(shape: tuple[int, ...], options: Options) -> Distance:
     """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
-    A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
-    E = distance(A, x, y, options.p, options.edges == "magnitude")
-    return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
+    A = Sobel(shape, options.sobel_size)
+    unit = A.gain / A.count**0.5 if options.normalization == "area" else 1.0
+    return Distance(A, options.p, options.edges == "vector", unit)
 
 
-def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Array, Array, Array | None, Options]:
-    """The arguments that all functions share, checked."""
-    options = _checks.checked_options(options)
-    x, y, mask = map(_unwrapped, (x, y, mask))
-    _checks.check_images(x, y, options.axes, options.sobel_size)
-    _checks.check_mask(mask, x)
-    x, y, mask = jax.tree.map(jnp.asarray, (x, y, mask))
-    return x, y, mask, options
-
-
-def _unwrapped(array: Any) -> Any:
-    """The array inside of an object such as flax.nnx.Param."""
-    unwrap = getattr(array, "__jax_array__", None)
-    return unwrap() if callable(unwrap) else array
-
-
-def _compared(x: Array, y: Array, mask: Array | None, axes: tuple[int, ...]) -> tuple[Array, Array]:
+def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[Array, Array]:
     """The images to compare: in the dtype of the computation, masked (SPEC 6), spatial axes last."""
     dtype = jnp.float64 if jnp.float64 in (x.dtype, y.dtype) else jnp.float32
     x, y = x.astype(dtype), y.astype(dtype)
@@ -237,16 +228,21 @@ def _compared(x: Array, y: Array, mask: Array | None, axes: tuple[int, ...]) -> 
         x = inside if mask.dtype == bool else y + mask.astype(dtype) * (inside - y)
     # Otherwise XLA computes an image that is a constant of the program by itself: slowly, and rounded otherwise.
     x, y = lax.optimization_barrier((x, y))
-    x, y = (jnp.moveaxis(image, axes, range(-len(axes), 0)) for image in (x, y))
+    last = tuple(range(-len(options.axes), 0))
+    x, y = (jnp.moveaxis(image, options.axes, last) for image in (x, y))
+    if options.window is None and "magnitude" in (options.spectrum, options.edges):
+        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
+        constant = lax.stop_gradient(_typical(x, len(last)) + _typical(y, len(last))) / 2
+        x, y = x - constant, y - constant
     return x, y
+
+
+def _typical(x: Array, n: int) -> Array:
+    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
+    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+    return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 
 def _of_rank(rank: int, array: Array) -> Array:
     """The array with axes of length 1 before its own."""
     return array.reshape((1,) * (rank - array.ndim) + array.shape)
-
-
-def _reduced(losses: Array, reduction: str) -> Array:
-    if reduction == "mean":
-        return jnp.mean(losses)
-    return jnp.sum(losses) if reduction == "sum" else losses

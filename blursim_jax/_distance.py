@@ -1,8 +1,8 @@
 """M_p(|A x| - |A y|), A being a linear map, and its derivative (SPEC 3, 4, 7).
 
 With d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d and s one number per image, the gradient for x is
-s A^T(u A x / |A x|), that for y is -s A^T(u A y / |A y|): formed with the value, when all that they need is at hand.
-Derivatives of higher order are those of these formulas.
+s A^T(u A x / |A x|), and that for y is -s A^T(u A y / |A y|). They are formed with the value, when all that they need is
+at hand. Derivatives of higher order are those of these formulas.
 """
 
 import functools
@@ -13,7 +13,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from blursim_jax._maps import Identity
+from blursim_jax._maps import LinearMap
+
+
+class Distance(NamedTuple):
+    """M_p(|A x| - |A y|) of each image in a unit, or M_p(|A (x - y)|) where vectors, or complex numbers, are compared."""
+
+    A: LinearMap
+    p: int
+    vectors: bool
+    unit: float = 1.0
 
 
 class Entries(NamedTuple):
@@ -23,61 +32,61 @@ class Entries(NamedTuple):
     lengths: Array
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 3, 4))
-def distance(A: Identity, x: Array, y: Array, p: int, magnitude: bool) -> Array:
-    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) unless magnitudes are compared."""
-    return mean(A, difference(A, x, y, magnitude)[0], p)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def evaluate(distance: Distance, x: Array, y: Array) -> Array:
+    """The distance of each image."""
+    A, p, _, unit = distance
+    return unit * power_mean(A, compare(distance, x, y)[0], p)
 
 
-@functools.partial(distance.defjvp, symbolic_zeros=True)
-def _distance_jvp(
-    A: Identity, p: int, magnitude: bool, images: tuple[Array, Array], tangents: Any
-) -> tuple[Array, Array]:
-    d, Ax, Ay = difference(A, *images, magnitude)
-    value = mean(A, d, p)
-    u = jnp.sign(d) if p == 1 else d
+@functools.partial(evaluate.defjvp, symbolic_zeros=True)
+def _evaluate_jvp(distance: Distance, images: tuple[Array, Array], tangents: Any) -> tuple[Array, Array]:
+    A, p, vectors, unit = distance
+    d, *entries = compare(distance, *images)
+    value, u = power_mean(A, d, p), jnp.sign(d) if p == 1 else d
     along = jnp.zeros_like(value)
     if not isinstance(tangents[0], SymbolicZero):
-        along += jnp.sum(gradient(A, u, Ax, magnitude) * tangents[0], A.axes)
+        along += jnp.sum(gradient(distance, u, entries[0]) * tangents[0], A.axes)
     if not isinstance(tangents[1], SymbolicZero):
-        along -= jnp.sum(gradient(A, u, Ay, magnitude) * tangents[1], A.axes)
-    return value, slope(A, value, p) * along
+        along -= jnp.sum(gradient(distance, u, entries[-1]) * tangents[1], A.axes)
+    return unit * value, unit * slope(A, value, p) * along
 
 
-def difference(A: Identity, x: Array, y: Array, magnitude: bool) -> tuple[Array, Entries, Entries]:
-    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that it is made from."""
-    if not magnitude:
-        Az = entries(A, x - y)
-        return Az.lengths, Az, Az
-    Ax, Ay = entries(A, x), entries(A, y)
-    d = A.signed(Ax.lengths - Ay.lengths, Ax.components[0] - Ay.components[0])
-    return jnp.where(d * d <= jnp.finfo(d.dtype).tiny, 0, d), Ax, Ay
+def compare(distance: Distance, x: Array, y: Array) -> list[Any]:
+    """d of each entry, and the entries that it is made of: A x and A y, or where vectors are compared A (x - y)."""
+    A = distance.A
+    if distance.vectors:
+        Az = measure(A, x - y)
+        return [Az.lengths, Az]
+    Ax, Ay = measure(A, x), measure(A, y)
+    d = A.signed(Ax.lengths, Ax.components[0]) - A.signed(Ay.lengths, Ay.components[0])
+    return [jnp.where(d * d <= jnp.finfo(d.dtype).tiny, 0, d), Ax, Ay]
 
 
-def gradient(A: Identity, u: Array, Ax: Entries, magnitude: bool) -> Array:
-    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
-    first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
-    return A.transposed([A.signed(first, u) if magnitude else first, *others])
-
-
-def mean(A: Identity, d: Array, p: int) -> Array:
-    """M_p(d) of each image: the mean of |d|, or its root mean square (SPEC 3.6)."""
-    return A.total(jnp.abs(d)) / A.entries if p == 1 else _root(A.total(d * d) / A.entries)
-
-
-def slope(A: Identity, value: Array, p: int) -> Array:
-    """s of each image: 1 / N, or 1 / (N M_2)."""
-    s = jnp.full_like(value, 1 / A.entries)
-    return s if p == 1 else _over(s, value)
-
-
-def entries(A: Identity, x: Array) -> Entries:
-    """A x."""
+def measure(A: LinearMap, x: Array) -> Entries:
+    """A x, and |A x|."""
     components = A(x)
     squares = components[0] ** 2
     for component in components[1:]:
         squares = squares + component**2
     return Entries(components, _root(squares))
+
+
+def gradient(distance: Distance, u: Array, Ax: Entries) -> Array:
+    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
+    first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
+    return distance.A.transpose([first if distance.vectors else distance.A.signed(first, u), *others])
+
+
+def power_mean(A: LinearMap, d: Array, p: int) -> Array:
+    """M_p(d) of each image: the mean of |d|, or its root mean square (SPEC 3.6)."""
+    return A.total(jnp.abs(d)) / A.count if p == 1 else _root(A.total(d * d) / A.count)
+
+
+def slope(A: LinearMap, value: Array, p: int) -> Array:
+    """s of each image: 1 / N, or 1 / (N M_2)."""
+    s = jnp.full_like(value, 1 / A.count)
+    return s if p == 1 else _over(s, value)
 
 
 def _root(squares: Array) -> Array:

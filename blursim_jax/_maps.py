@@ -5,6 +5,7 @@ An image has n spatial axes, the last ones. A x has N entries, complex numbers o
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +15,8 @@ from jax import Array, lax
 
 
 @dataclass(frozen=True)
-class Identity:
-    """x itself; by Parseval's theorem as good as the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+class LinearMap(ABC):
+    """What the distance needs of A: itself, its transpose, the sum over its entries, and where these keep their sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
 
@@ -24,33 +25,45 @@ class Identity:
         return tuple(range(-len(self.shape), 0))
 
     @property
-    def entries(self) -> int:
+    def count(self) -> int:
+        """N."""
         return math.prod(self.shape)
 
+    @abstractmethod
     def __call__(self, x: Array) -> list[Array]:
-        return [x]
+        """A x, as the components of its entries."""
 
-    def transposed(self, components: list[Array]) -> Array:
-        return components[0]
+    @abstractmethod
+    def transpose(self, components: list[Array]) -> Array:
+        """A^T of such components, an image."""
 
     def total(self, values: Array) -> Array:
         """Sum over the N entries of each image."""
         return jnp.sum(values, self.axes)
 
     def signed(self, lengths: Array, first: Array) -> Array:
-        """The lengths, but where an entry keeps its sign its first component, the only one."""
+        """The lengths of the entries, but where an entry is real and keeps its sign, its first and only component."""
         return lengths
 
 
-@dataclass(frozen=True)
-class Fourier(Identity):
+class Identity(LinearMap):
+    """x itself. By Parseval's theorem it serves for the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+
+    def __call__(self, x: Array) -> list[Array]:
+        return [x]
+
+    def transpose(self, components: list[Array]) -> Array:
+        return components[0]
+
+
+class Fourier(LinearMap):
     """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
 
     def __call__(self, x: Array) -> list[Array]:
         X = jnp.fft.rfftn(x, axes=self.axes, norm="ortho")
         return [X.real, X.imag]
 
-    def transposed(self, components: list[Array]) -> Array:
+    def transpose(self, components: list[Array]) -> Array:
         # The inverse adds the mirror image, as total does.
         return jnp.fft.irfftn(lax.complex(*components), self.shape, self.axes, norm="ortho")
 
@@ -61,8 +74,9 @@ class Fourier(Identity):
         return jnp.sum(jnp.where(own_mirror_image, 1, 2).astype(values.dtype) * columns, -1)
 
     def signed(self, lengths: Array, first: Array) -> Array:
+        """DC (SPEC 3.3)."""
         index, *others = (_index(lengths, axis) for axis in self.axes)
-        return select(sum(others, index) == 0, first, lengths)  # DC: SPEC 3.3
+        return select(sum(others, index) == 0, first, lengths)
 
     def whole(self, half: Array) -> Array:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
@@ -72,7 +86,7 @@ class Fourier(Identity):
 
 
 @dataclass(frozen=True)
-class Sobel(Identity):
+class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
@@ -91,13 +105,15 @@ class Sobel(Identity):
         corners = self._smooth(x, "reflect") / self.gain
         return [self._across(corners, own) for own in self.axes]
 
-    def transposed(self, components: list[Array]) -> Array:
-        """By symmetry: seen through its reflection an image has no border, and there smoothing is its own transpose.
+    def transpose(self, components: list[Array]) -> Array:
+        """A^T = B^-1 A' B.
 
-        What is left to do is on the border, whose pixels are their own mirror images: they count twice among the
-        components, but not at all along the component's own axis, where it changes sign, and once as pixels.
+        A is D^-1 E^T C E: C correlates the image's even extension E x, which is periodic, with the kernel; E^T adds
+        what lies on one pixel, and E^T E = D, 1 on the border and 2 elsewhere along every axis. With B = 2 D^-1,
+        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. A component is odd
+        along its own axis: on the border across it, B is 0.
         """
-        first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
+        first, *others = (self._across_transpose(c, own) for c, own in zip(components, self.axes, strict=True))
         corners = sum(others, first)
         return self._smooth(corners, "symmetric") / (self.gain * self._border(components[0]))
 
@@ -116,7 +132,7 @@ class Sobel(Identity):
             x = after - before if axis == own else before + after
         return x
 
-    def _across_transposed(self, x: Array, own: int) -> Array:
+    def _across_transpose(self, x: Array, own: int) -> Array:
         x = x * self._border(x, own)
         corners = jnp.zeros((), x.dtype)
         # All 2^n pixels around a corner at once, not axis by axis: XLA makes one loop of it.

@@ -5,12 +5,12 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("blursim_torch needs PyTorch: pip install 'blursim[torch]'") from error
 
+from blursim import __version__ as __version__
+from blursim._options import Edges, Normalization, Order, Reduction, Spectrum
 from blursim_torch._blursim import Maps, Terms, blursim, blursim_terms, difference_maps
-from blursim_torch._checks import Edges, Normalization, Order, Reduction, Spectrum
 from blursim_torch._module import BlurSim
 from blursim_torch._schedules import cosine_decay_schedule, linear_schedule
 
-__version__ = "0.1.0"
 __all__ = [
     "BlurSim",
     "Edges",

@@ -1,23 +1,48 @@
-"""What the checks ask about an array that each framework answers in its own words."""
+"""What the checks of `blursim` ask about arrays, answered for PyTorch."""
 
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
 
+STATIC = "options are Python values, not tensors"
 
-def is_array(array: Any) -> bool:
-    return isinstance(array, Tensor)
+_ADVICE = {
+    "Proxy": "torch.fx traces without shapes: use torch.export or torch.compile",
+    "DTensor": "give to_local() of tensors cut along batch axes only, and average the losses",
+    "MaskedArray": "fill it first: {0}.filled({0}.mean()), with mask=torch.tensor(~numpy.ma.getmaskarray({0}))",
+    "nested tensor": "give each of {0}.unbind()",
+    ".* tensor": "convert it first: {0}.to_dense()",
+    "q.*int.*": "convert it first: {0}.dequantize()",
+    "u?int[1-7]|bits.*|float4.*": "PyTorch converts no {1}: unpack {0}.view(torch.uint8)",
+}
 
 
-def described(array: Any) -> str:
+def is_array(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def describe(value: Any) -> str:
     """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
-    name = type(array).__name__
-    if not is_array(array) or name == "DTensor":
+    name = type(value).__name__
+    if not is_array(value) or name == "DTensor":
         return name
-    if array.layout != torch.strided or array.is_nested:
-        return f"{'nested' if array.is_nested else str(array.layout).removeprefix('torch.').strip('_')} tensor"
-    return str(array.dtype).removeprefix("torch.")
+    if value.is_nested:
+        return "nested tensor"
+    if value.layout != torch.strided:
+        return f"{str(value.layout).removeprefix('torch.').strip('_')} tensor"
+    return str(value.dtype).removeprefix("torch.")
+
+
+def advise(name: str, value: Any) -> str:
+    """How to make an array of floats of the argument of that name."""
+    kind = describe(value)
+    for pattern, advice in _ADVICE.items():
+        if re.fullmatch(pattern, kind):
+            return advice.format(name, kind)
+    code = f"{name}.float()" if is_array(value) else f'torch.tensor(numpy.array({name}, "float32"))'
+    return f"convert it first: {code}"
 
 
 def device(array: Tensor) -> str:

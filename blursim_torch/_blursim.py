@@ -1,16 +1,20 @@
 """The public functions: BlurSim, its two terms, and what these see of two images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from blursim_torch import _checks
-from blursim_torch._checks import Edges, Normalization, Options, Order, Reduction, Spectrum
-from blursim_torch._distance import difference, distance
+from blursim._checks import check_alpha, check_inputs
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_torch import _arrays
+from blursim_torch._distance import Distance, blend, compare
 from blursim_torch._maps import Fourier, Identity, Sobel
+
+Term = Callable[[tuple[int, ...], Options], Distance]
 
 
 class Terms(NamedTuple):
@@ -34,6 +38,7 @@ def blursim(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -90,13 +95,16 @@ def blursim(
         After A. Naghi Razlighi and S. Jahanzad, "BlurSim: A New Loss Function for Training Models
         with Gaussian Blur Inputs", 2023. SPEC.md is the full definition.
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    _checks.check_alpha(alpha, x, options.axes)
-    alpha = float(alpha) if isinstance(alpha, Real) else alpha
-    # The number 0 or 1 is known before anything is computed, and one term is enough.
-    only = int(alpha) if isinstance(alpha, float) and alpha in (0, 1) else None
-    return _loss(x, y, alpha, mask, options, only)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    options = check_inputs(x, y, mask, options, _arrays)
+    check_alpha(alpha, _arrays, x, options.axes)
+    if isinstance(alpha, Real) and alpha in (0, 1):
+        # Known before anything is computed: one term is enough.
+        return _loss(x, y, mask, options, [_specific if alpha else _general])
+    # A number becomes a tensor there, without a copy from the host.
+    of = {"dtype": _dtype(x, y), "device": x.device}
+    alpha = torch.full((), float(alpha), **of) if isinstance(alpha, Real) else alpha.to(of["dtype"])
+    return _loss(x, y, mask, options, [_general, _specific], alpha)
 
 
 def blursim_terms(
@@ -105,6 +113,7 @@ def blursim_terms(
     *,
     axes: Sequence[int] = (-2, -1),
     spectrum: Spectrum = "magnitude",
+    window: int | None = None,
     edges: Edges = "magnitude",
     p: Order = 1,
     normalization: Normalization = "gain",
@@ -126,9 +135,9 @@ def blursim_terms(
         >>> terms.general.shape, terms.specific.shape
         (torch.Size([8, 3]), torch.Size([8, 3]))
     """
-    options = Options(axes, spectrum, edges, p, normalization, sobel_size, reduction)
-    x, y, mask, options = _accepted(x, y, mask, options)
-    return _terms(x, y, mask, options)
+    options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+    options = check_inputs(x, y, mask, options, _arrays)
+    return Terms(*(_loss(x, y, mask, options, [term]) for term in (_general, _specific)))
 
 
 def difference_maps(
@@ -155,79 +164,77 @@ def difference_maps(
         >>> maps.spectrum.shape, maps.edges.shape
         (torch.Size([48, 64]), torch.Size([48, 64]))
     """
-    options = Options(axes, spectrum, edges, p=1, normalization="gain", sobel_size=sobel_size, reduction="none")
-    x, y, _, options = _accepted(x, y, None, options)
+    options = Options(axes, spectrum, None, edges, 1, "gain", sobel_size, "none")
+    options = check_inputs(x, y, None, options, _arrays)
     return _maps(x, y, options)
 
 
 def _loss(
-    x: Tensor, y: Tensor, alpha: float | Tensor, mask: Tensor | None, options: Options, only: int | None
+    x: Tensor,
+    y: Tensor,
+    mask: Tensor | None,
+    options: Options,
+    terms: Sequence[Term],
+    alpha: Tensor | None = None,
 ) -> Tensor:
-    """(1 - alpha) G + alpha E, or one of them only (SPEC 2)."""
-    x, y = _compared(x, y, mask, options.axes)
-    if only == 0:
-        return _reduced(_general(x, y, options), options.reduction)
-    if only == 1:
-        return _reduced(_specific(x, y, options), options.reduction)
-    G, E = _general(x, y, options), _specific(x, y, options)
-    alpha = alpha.to(G.dtype) if isinstance(alpha, Tensor) else alpha
-    return _reduced((1 - alpha) * G + alpha * E, options.reduction)
-
-
-def _terms(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> Terms:
-    """G and E (SPEC 2.5)."""
-    x, y = _compared(x, y, mask, options.axes)
-    return Terms(*(_reduced(term(x, y, options), options.reduction) for term in (_general, _specific)))
+    """(1 - alpha) G + alpha E, or a term alone, reduced over the images (SPEC 2, 5.4)."""
+    axes = options.axes
+    shape = tuple(x.shape[axis] for axis in axes)
+    losses = blend([term(shape, options) for term in terms], alpha, partial(_prepare, options=options), x, y, mask)
+    if options.reduction == "mean":
+        return losses.mean()
+    return losses.sum() if options.reduction == "sum" else losses
 
 
 def _maps(x: Tensor, y: Tensor, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
-    x, y = _compared(x, y, None, options.axes)
-    last = tuple(range(-len(options.axes), 0))
-    fourier, sobel = Fourier(x.shape[last[0] :]), Sobel(x.shape[last[0] :], options.sobel_size)
-    half, *_ = difference(fourier, x, y, options.spectrum == "magnitude")
-    edges, *_ = difference(sobel, x, y, options.edges == "magnitude")
+    x, y = _prepare(x, y, None, options)
+    shape, last = x.shape[-len(options.axes) :], tuple(range(-len(options.axes), 0))
+    fourier = Fourier(shape)
+    half, *_ = compare(Distance(fourier, 1, options.spectrum == "complex"), x, y)
+    edges, *_ = compare(_specific(shape, options), x, y)
     spectrum = torch.fft.fftshift(fourier.whole(half), last)
     return Maps(*(image.movedim(last, options.axes) for image in (spectrum, edges)))
 
 
-def _general(x: Tensor, y: Tensor, options: Options) -> Tensor:
+def _general(shape: tuple[int, ...], options: Options) -> Distance:
     """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
-    shape = tuple(x.shape[-len(options.axes) :])
-    parseval = options.spectrum == "complex" and options.p == 2
-    A = Identity(shape) if parseval else Fourier(shape)
-    return distance(A, x, y, options.p, options.spectrum == "magnitude")
+    vectors = options.spectrum == "complex"
+    parseval = vectors and options.p == 2
+    return Distance(Identity(shape) if parseval else Fourier(shape), options.p, vectors)
 
 
-def _specific(x: Tensor, y: Tensor, options: Options) -> Tensor:
+def _specific(shape: tuple[int, ...], options: Options) -> Distance:
     """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
-    A = Sobel(tuple(x.shape[-len(options.axes) :]), options.sobel_size)
-    E = distance(A, x, y, options.p, options.edges == "magnitude")
-    return E * (A.gain / A.entries**0.5) if options.normalization == "area" else E
+    A = Sobel(shape, options.sobel_size)
+    unit = A.gain / A.count**0.5 if options.normalization == "area" else 1.0
+    return Distance(A, options.p, options.edges == "vector", unit)
 
 
-def _accepted(x: Any, y: Any, mask: Any, options: Options) -> tuple[Tensor, Tensor, Tensor | None, Options]:
-    """The arguments that all functions share, checked."""
-    options = _checks.checked_options(options)
-    _checks.check_images(x, y, options.axes, options.sobel_size)
-    _checks.check_mask(mask, x)
-    return x, y, mask, options
-
-
-def _compared(x: Tensor, y: Tensor, mask: Tensor | None, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tuple[Tensor, Tensor]:
     """The images to compare: in the dtype of the computation, masked (SPEC 6), spatial axes last."""
-    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    dtype = _dtype(x, y)
     x, y = x.to(dtype), y.to(dtype)
     if mask is not None:
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = torch.where(mask.bool(), x, y)
         x = inside if mask.dtype == torch.bool else y + mask.to(dtype) * (inside - y)
     # Of one order in memory, so that equal images are computed, and rounded, alike.
-    x, y = (image.movedim(axes, tuple(range(-len(axes), 0))).contiguous() for image in (x, y))
+    last = tuple(range(-len(options.axes), 0))
+    x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
+    if options.window is None and "magnitude" in (options.spectrum, options.edges):
+        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
+        constant = (_typical(x.detach(), len(last)) + _typical(y.detach(), len(last))) / 2
+        x, y = x - constant, y - constant
     return x, y
 
 
-def _reduced(losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return losses.mean()
-    return losses.sum() if reduction == "sum" else losses
+def _typical(x: Tensor, n: int) -> Tensor:
+    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
+    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
+
+
+def _dtype(x: Tensor, y: Tensor) -> torch.dtype:
+    """That of the computation (SPEC 8.1)."""
+    return torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32

@@ -1,10 +1,11 @@
 """M_p(|A x| - |A y|), A being a linear map, and its derivative (SPEC 3, 4, 7).
 
 With d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d and s one number per image, the gradient for x is
-s A^T(u A x / |A x|), that for y is -s A^T(u A y / |A y|): formed with the value, when all that they need is at hand.
-Derivatives of higher order are those of these formulas.
+s A^T(u A x / |A x|), and that for y is -s A^T(u A y / |A y|). They are formed with the value, when all that they need is
+at hand. Derivatives of higher order are those of these formulas.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,16 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import hardshrink, threshold
 
-from blursim_torch._maps import Identity
+from blursim_torch._maps import LinearMap
+
+
+class Distance(NamedTuple):
+    """M_p(|A x| - |A y|) of each image in a unit, or M_p(|A (x - y)|) where vectors, or complex numbers, are compared."""
+
+    A: LinearMap
+    p: int
+    vectors: bool
+    unit: float = 1.0
 
 
 class Entries(NamedTuple):
@@ -22,96 +32,172 @@ class Entries(NamedTuple):
     lengths: Tensor
 
 
-# A private name of PyTorch's; where it is missing everything counts as watched. The other is missing in PyTorch 2.6.
+class Found(NamedTuple):
+    """A value for each image, and its derivatives for x, y and alpha, None where they are not wanted."""
+
+    value: Tensor
+    for_x: Tensor | None = None
+    for_y: Tensor | None = None
+    for_alpha: Tensor | None = None
+
+
+Prepare = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+# A private name; without it everything counts as watched. The documented way, a Function with setup_context and jvp, can
+# be differentiated again from saved tensors alone, which must not change before a first backward that needs none of them.
 _functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
-def distance(A: Identity, x: Tensor, y: Tensor, p: int, magnitude: bool) -> Tensor:
-    """M_p(|A x| - |A y|) of each image, or M_p(|A x - A y|) unless magnitudes are compared."""
-    if _watched(x, y):
-        return _value_and_gradients(A, x, y, p, magnitude)[0]
-    return _Distance.apply(x, y, A, p, magnitude)
+def blend(
+    distances: Sequence[Distance],
+    alpha: Tensor | None,
+    prepare: Prepare,
+    x: Tensor,
+    y: Tensor,
+    mask: Tensor | None,
+) -> Tensor:
+    """(1 - alpha) times the first distance plus alpha times the second, or one alone, of the images of prepare(...)."""
+    images = prepare(x, y, mask)
+    if not torch.is_grad_enabled() or _is_watched(*images, alpha):
+        return _blend(distances, alpha, *images).value
+    inputs = None if torch.compiler.is_compiling() else _Inputs.apply(x, y, mask, alpha)
+    return _Blend.apply(*images, alpha, inputs, prepare, distances)
 
 
-class _Distance(torch.autograd.Function):
-    """Backward is one product with what forward formed; to be differentiated again it forms that anew, of x and y."""
+class _Blend(torch.autograd.Function):
+    """Backward is a product with what forward formed. To be differentiated again it forms that anew, of the inputs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, A: Identity, p: int, magnitude: bool) -> Tensor:
-        value, *gradients = _value_and_gradients(A, x, y, p, magnitude, ctx.needs_input_grad[:2])
-        ctx.save_for_backward(x, y, value, *gradients)
-        ctx.options = A, p, magnitude
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        alpha: Tensor | None,
+        inputs: Tensor | None,
+        prepare: Prepare,
+        distances: Sequence[Distance],
+    ) -> Tensor:
+        value, *derivatives = _blend(distances, alpha, x, y, ctx.needs_input_grad[:3])
+        ctx.save_for_backward(inputs, *derivatives)
+        ctx.prepare, ctx.distances, ctx.shape = prepare, distances, None if alpha is None else alpha.shape
         return value
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, value, *gradients = ctx.saved_tensors
-        A, p, magnitude = ctx.options
-        if torch.is_grad_enabled():
-            value, *gradients = _value_and_gradients(A, x, y, p, magnitude, ctx.needs_input_grad[:2])
-        cotangent = (cotangent * slope(A, value, p))[(..., *(None for _ in A.axes))]
-        return *(None if g is None else cotangent * g for g in gradients), None, None, None
+        inputs, *derivatives = ctx.saved_tensors
+        if inputs is not None and torch.is_grad_enabled():
+            x, y, mask, alpha = inputs.grad_fn.saved_tensors
+            _, *derivatives = _blend(ctx.distances, alpha, *ctx.prepare(x, y, mask), ctx.needs_input_grad[:3])
+        for_x, for_y, for_alpha = derivatives
+        of_pixels = _expand(cotangent, ctx.distances[0].A)
+        return (
+            None if for_x is None else of_pixels * for_x,
+            None if for_y is None else of_pixels * for_y,
+            None if for_alpha is None else (cotangent * for_alpha).sum_to_size(ctx.shape),
+            *(None, None, None),
+        )
 
 
-def _watched(x: Tensor, y: Tensor) -> bool:
-    """Whether another than autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
+class _Inputs(torch.autograd.Function):
+    """Remembers its inputs. A first backward doesn't ask for them, so they may change before it."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor | None) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        return torch.empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
+        return (None,) * 4
+
+
+def _is_watched(*tensors: Tensor | None) -> bool:
+    """Whether more than plain autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
     # PyTorch documents is_tracing, but its type stubs don't export it.
-    if _functorch_is_active() or _is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+    if _functorch_is_active() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
-    return any(forward_ad.unpack_dual(image).tangent is not None for image in (x, y))
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
-def _value_and_gradients(
-    A: Identity, x: Tensor, y: Tensor, p: int, magnitude: bool, wanted: tuple[bool, ...] = (False, False)
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    d, Ax, Ay = difference(A, x, y, magnitude)
-    value = mean(A, d, p)
-    if not any(wanted):
-        return value, None, None
-    u = d.sign() if p == 1 else d
-    for_x = gradient(A, u, Ax, magnitude) if wanted[0] or not magnitude else None
-    for_y = None
+def _blend(
+    distances: Sequence[Distance],
+    alpha: Tensor | None,
+    x: Tensor,
+    y: Tensor,
+    wanted: Sequence[bool] = (False, False, False),
+) -> Found:
+    weights: Sequence[Any] = (1,) if alpha is None else (1 - alpha, alpha)
+    values, slopes, for_x, for_y = zip(*(_distance(distance, x, y, wanted) for distance in distances), strict=True)
+    factors = [_expand(w * s, d.A) for w, s, d in zip(weights, slopes, distances, strict=True)]
+    return Found(
+        _weighted_sum(weights, values),
+        _weighted_sum(factors, for_x) if wanted[0] else None,
+        _weighted_sum(factors, for_y) if wanted[1] else None,
+        values[1] - values[0] if wanted[2] else None,
+    )
+
+
+def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) -> tuple[Any, ...]:
+    """M_p of each image, s, and the gradients for x and for y, but for s."""
+    A, p, vectors, unit = distance
+    d, *entries = compare(distance, x, y)
+    value, u = power_mean(A, d, p), d.sign() if p == 1 else d
+    for_x = for_y = None
+    if wanted[0] or vectors and wanted[1]:
+        for_x = gradient(distance, u, entries[0])
     if wanted[1]:
-        for_y = -for_x if for_x is not None and not magnitude else gradient(A, -u, Ay, magnitude)
-    return value, for_x if wanted[0] else None, for_y
+        for_y = -for_x if vectors else gradient(distance, -u, entries[1])
+    return unit * value, unit * slope(A, value, p), for_x, for_y
 
 
-def difference(A: Identity, x: Tensor, y: Tensor, magnitude: bool) -> tuple[Tensor, Entries, Entries]:
-    """d = |A x| - |A y|, or |A x - A y|, of each entry; and the entries that it is made from."""
-    if not magnitude:
-        Az = entries(A, x - y)
-        return Az.lengths, Az, Az
-    Ax, Ay = entries(A, x), entries(A, y)
-    d = A.signed(Ax.lengths - Ay.lengths, Ax.components[0] - Ay.components[0])
-    return hardshrink(d, torch.finfo(d.dtype).tiny ** 0.5), Ax, Ay
+def compare(distance: Distance, x: Tensor, y: Tensor) -> list[Any]:
+    """d of each entry, and the entries that it is made of: A x and A y, or where vectors are compared A (x - y)."""
+    A = distance.A
+    if distance.vectors:
+        Az = measure(A, x - y)
+        return [Az.lengths, Az]
+    Ax, Ay = measure(A, x), measure(A, y)
+    d = A.signed(Ax.lengths, Ax.components[0]) - A.signed(Ay.lengths, Ay.components[0])
+    return [hardshrink(d, torch.finfo(d.dtype).tiny ** 0.5), Ax, Ay]
 
 
-def gradient(A: Identity, u: Tensor, Ax: Entries, magnitude: bool) -> Tensor:
-    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
-    first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
-    return A.transposed([A.signed(first, u) if magnitude else first, *others])
-
-
-def mean(A: Identity, d: Tensor, p: int) -> Tensor:
-    """M_p(d) of each image: the mean of |d|, or its root mean square (SPEC 3.6)."""
-    return A.total(d.abs()) / A.entries if p == 1 else _root(A.total(d.square()) / A.entries)
-
-
-def slope(A: Identity, value: Tensor, p: int) -> Tensor:
-    """s of each image: 1 / N, or 1 / (N M_2)."""
-    s = torch.full_like(value, 1 / A.entries)
-    return s if p == 1 else _over(s, value)
-
-
-def entries(A: Identity, x: Tensor) -> Entries:
-    """A x."""
+def measure(A: LinearMap, x: Tensor) -> Entries:
+    """A x, and |A x|."""
     components = A(x)
     squares = components[0].square()
     for component in components[1:]:
         squares = torch.addcmul(squares, component, component)
-    # A view that changes nothing, but torch.compile then computes the squares once, not at each of their uses.
-    return Entries(components, _root(squares.as_strided(squares.shape, squares.stride())))
+    return Entries(components, _root(squares))
+
+
+def gradient(distance: Distance, u: Tensor, Ax: Entries) -> Tensor:
+    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
+    over = _over(u, Ax.lengths)
+    first, *others = (over * component for component in Ax.components)
+    return distance.A.transpose([first if distance.vectors else distance.A.signed(first, u), *others])
+
+
+def power_mean(A: LinearMap, d: Tensor, p: int) -> Tensor:
+    """M_p(d) of each image: the mean of |d|, or its root mean square (SPEC 3.6)."""
+    return A.total(d.abs()) / A.count if p == 1 else _root(A.total(d.square()) / A.count)
+
+
+def slope(A: LinearMap, value: Tensor, p: int) -> Tensor:
+    """s of each image: 1 / N, or 1 / (N M_2)."""
+    s = torch.full_like(value, 1 / A.count)
+    return s if p == 1 else _over(s, value)
+
+
+def _weighted_sum(weights: Sequence[Any], values: Sequence[Tensor]) -> Tensor:
+    total = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        total = torch.addcmul(total, weight, value)
+    return total
+
+
+def _expand(values: Tensor, A: LinearMap) -> Tensor:
+    """One value for each image, to be multiplied by images."""
+    return values[(..., *(None for _ in A.shape))]
 
 
 def _root(squares: Tensor) -> Tensor:

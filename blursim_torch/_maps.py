@@ -3,49 +3,62 @@
 An image has n spatial axes, the last ones. A x has N entries, complex numbers or vectors, given by their components.
 """
 
+import functools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 
 @dataclass
-class Identity:
-    """x itself; by Parseval's theorem as good as the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+class LinearMap(ABC):
+    """What the distance needs of A: itself, its transpose, the sum over its entries, and where these keep their sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
 
     def __post_init__(self) -> None:
         # Not when they are asked for: a product of symbolic lengths can't leave the Function that torch.compile traces.
         self.axes = tuple(range(-len(self.shape), 0))
-        self.entries = math.prod(self.shape)
+        self.count = math.prod(self.shape)  # N
 
+    @abstractmethod
     def __call__(self, x: Tensor) -> list[Tensor]:
-        return [x]
+        """A x, as the components of its entries."""
 
-    def transposed(self, components: list[Tensor]) -> Tensor:
-        return components[0]
+    @abstractmethod
+    def transpose(self, components: list[Tensor]) -> Tensor:
+        """A^T of such components, an image."""
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the N entries of each image."""
         return values.sum(self.axes)
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
-        """The lengths, but where an entry keeps its sign its first component, the only one. May write into lengths."""
+        """The lengths of the entries, but where an entry is real and keeps its sign, its first and only component."""
         return lengths
 
 
-@dataclass
-class Fourier(Identity):
+class Identity(LinearMap):
+    """x itself. By Parseval's theorem it serves for the unitary DFT where X - Y is compared with p = 2 (SPEC 3.4)."""
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+    def transpose(self, components: list[Tensor]) -> Tensor:
+        return components[0]
+
+
+class Fourier(LinearMap):
     """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         X = torch.fft.rfftn(x, dim=self.axes, norm="ortho")
         return list(torch.view_as_real(X).unbind(-1))
 
-    def transposed(self, components: list[Tensor]) -> Tensor:
+    def transpose(self, components: list[Tensor]) -> Tensor:
         # The inverse adds the mirror image, as total does.
         return torch.fft.irfftn(torch.complex(*components), self.shape, self.axes, norm="ortho")
 
@@ -56,13 +69,10 @@ class Fourier(Identity):
         return torch.where(own_mirror_image, columns, 2 * columns).sum(-1)
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
-        # SPEC 3.3. In place it costs nothing; by copy_ an exported program could not be differentiated.
-        lengths[self._dc].zero_().add_(first[self._dc])
-        return lengths
-
-    @property
-    def _dc(self) -> Any:
-        return (..., *(0 for _ in self.shape))
+        """DC (SPEC 3.3)."""
+        zero = [_along(torch.arange(lengths.shape[a], device=lengths.device) == 0, a) for a in self.axes]
+        dc = (..., *(slice(1) for _ in self.shape))
+        return torch.where(functools.reduce(torch.logical_and, zero), first[dc], lengths)
 
     def whole(self, half: Tensor) -> Tensor:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
@@ -72,7 +82,7 @@ class Fourier(Identity):
 
 
 @dataclass
-class Sobel(Identity):
+class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
@@ -88,18 +98,20 @@ class Sobel(Identity):
         return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
-        corners = self._smooth(x, "reflect").mul_(1 / self.gain)
+        corners = self._smooth(x, "reflect") / self.gain
         return [self._across(corners, own) for own in self.axes]
 
-    def transposed(self, components: list[Tensor]) -> Tensor:
-        """By symmetry: seen through its reflection an image has no border, and there smoothing is its own transpose.
+    def transpose(self, components: list[Tensor]) -> Tensor:
+        """A^T = B^-1 A' B.
 
-        What is left to do is on the border, whose pixels are their own mirror images: they count twice among the
-        components, but not at all along the component's own axis, where it changes sign, and once as pixels.
+        A is D^-1 E^T C E: C correlates the image's even extension E x, which is periodic, with the kernel; E^T adds
+        what lies on one pixel, and E^T E = D, 1 on the border and 2 elsewhere along every axis. With B = 2 D^-1,
+        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. A component is odd
+        along its own axis: on the border across it, B is 0.
         """
-        first, *others = (self._across_transposed(c, own) for c, own in zip(components, self.axes, strict=True))
+        first, *others = (self._across_transpose(c, own) for c, own in zip(components, self.axes, strict=True))
         corners = sum(others, first)
-        return self._smooth(corners, "symmetric").mul_(1 / (self.gain * self._border(components[0])))
+        return self._smooth(corners, "symmetric") / (self.gain * self._border(components[0]))
 
     def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -116,7 +128,7 @@ class Sobel(Identity):
             x = after - before if axis == own else before + after
         return x
 
-    def _across_transposed(self, x: Tensor, own: int) -> Tensor:
+    def _across_transpose(self, x: Tensor, own: int) -> Tensor:
         x = x * self._border(x, own)
         for axis in self.axes:
             before, after = _neighbours(x, axis)
@@ -129,7 +141,7 @@ class Sobel(Identity):
         for axis, length in zip(self.axes, self.shape, strict=True):
             i = torch.arange(length, device=x.device)
             ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(x.dtype)
-            weight = weight * ends[(..., *(None for _ in range(1, -axis)))]
+            weight = weight * _along(ends, axis)
         return weight
 
 
@@ -145,3 +157,8 @@ def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Of each two neighbours along an axis the first, and the second."""
     length = x.shape[axis]
     return x.narrow(axis, 0, length - 1), x.narrow(axis, 1, length - 1)
+
+
+def _along(values: Tensor, axis: int) -> Tensor:
+    """Values in a row, laid along an axis that is counted from the end."""
+    return values[(..., *(None for _ in range(1, -axis)))]

@@ -6,33 +6,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from blursim._checks import check_alpha, check_options
+from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
+from blursim_torch import _arrays
 from blursim_torch._blursim import blursim
-from blursim_torch._checks import (
-    Edges,
-    Normalization,
-    Options,
-    Order,
-    Reduction,
-    Spectrum,
-    check_alpha,
-    checked_options,
-)
 
 
 class BlurSim(torch.nn.Module):
     """`blursim` as a module: BlurSim(alpha, ...)(x, y) is blursim(x, y, alpha, ...).
 
-    alpha is a plain attribute, which may be set at any time: `criterion.alpha = schedule(step)`. Compiled, a number
-    that changes compiles a second time, and then never again. It is not saved in the state_dict, since a schedule
-    belongs to the step, and stays the number that it is when the module is moved or cast.
+    alpha and the options are plain attributes, which may be set at any time: `criterion.alpha = schedule(step)`,
+    `criterion.reduction = "none"`. Compiled, a number alpha that changes compiles a second time, and then never again.
+    It is not saved in the state_dict, since a schedule belongs to the step, and stays the number that it is when the
+    module is moved or cast.
 
     Args:
         alpha: weight of the specific term, in [0, 1]: a number, or a tensor as in `blursim`. A tensor stays as it was
             given, too: make it a torch.nn.Parameter to have it moved, saved, stacked or learned.
-        axes, spectrum, edges, p, normalization, sobel_size, reduction: as in `blursim`.
+        axes, spectrum, window, edges, p, normalization, sobel_size, reduction: as in `blursim`.
 
     Raises:
-        TypeError, ValueError: as `blursim`, here for alpha and the options, on a call for the images.
+        TypeError, ValueError: those of `blursim`: of alpha and the options when the module is made, of all on a call.
 
     Example:
         >>> import torch
@@ -49,6 +43,7 @@ class BlurSim(torch.nn.Module):
         *,
         axes: Sequence[int] = (-2, -1),
         spectrum: Spectrum = "magnitude",
+        window: int | None = None,
         edges: Edges = "magnitude",
         p: Order = 1,
         normalization: Normalization = "gain",
@@ -56,10 +51,18 @@ class BlurSim(torch.nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_alpha(alpha)
+        check_alpha(alpha, _arrays)
         self.alpha = alpha
-        options = checked_options(Options(axes, spectrum, edges, p, normalization, sobel_size, reduction))
-        self.options: dict[str, Any] = options._asdict()  # here: torch.compile of PyTorch 2.6 can't trace it
+        options = Options(axes, spectrum, window, edges, p, normalization, sobel_size, reduction)
+        options = check_options(options, _arrays)
+        self.axes = options.axes
+        self.spectrum = options.spectrum
+        self.window = options.window
+        self.edges = options.edges
+        self.p = options.p
+        self.normalization = options.normalization
+        self.sobel_size = options.sobel_size
+        self.reduction = options.reduction
 
     if TYPE_CHECKING:
 
@@ -67,7 +70,10 @@ class BlurSim(torch.nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss between x and y, within mask if one is given; see `blursim`."""
-        return blursim(x, y, self.alpha, mask=mask, **self.options)
+        return blursim(x, y, self.alpha, mask=mask, **self._options())
 
     def extra_repr(self) -> str:
-        return ", ".join([f"alpha={self.alpha}", *(f"{k}={v!r}" for k, v in self.options.items())])
+        return ", ".join(f"{name}={value!r}" for name, value in {"alpha": self.alpha, **self._options()}.items())
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in Options._fields}

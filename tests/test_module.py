@@ -16,6 +16,7 @@ from blursim_torch import BlurSim, blursim, cosine_decay_schedule, linear_schedu
 OPTIONS = {
     "axes": (-3, -2),
     "spectrum": "complex",
+    "window": 4,
     "edges": "vector",
     "p": 2,
     "normalization": "area",
@@ -255,9 +256,31 @@ def test_copies_are_equal_and_independent(duplicate):
 
 def test_repr_shows_alpha_and_every_option():
     assert repr(BlurSim(0.25, **OPTIONS)) == (
-        "BlurSim(alpha=0.25, axes=(-3, -2), spectrum='complex', edges='vector', "
+        "BlurSim(alpha=0.25, axes=(-3, -2), spectrum='complex', window=4, edges='vector', "
         "p=2, normalization='area', sobel_size=3, reduction='none')"
     )
+
+
+@pytest.mark.parametrize("run", [lambda module: module, torch.compile(backend="aot_eager")], ids=["eager", "compiled"])
+def test_options_that_are_set_later_count_from_the_next_call(run):
+    torch._dynamo.reset()
+    (x, y), criterion = images(), BlurSim(0.7, axes=(1, 2))
+    loss = run(lambda: criterion(x, y))
+    torch.testing.assert_close(loss(), blursim(x, y, 0.7, axes=(1, 2)))
+    for option, value in OPTIONS.items():
+        setattr(criterion, option, value)
+    torch.testing.assert_close(loss(), blursim(x, y, 0.7, **OPTIONS))
+    assert repr(criterion) == repr(BlurSim(0.7, **OPTIONS))
+
+
+def test_a_wrong_option_that_is_set_later_is_refused_by_the_next_call():
+    (x, y), criterion = channels_first(), BlurSim(0.7)
+    for option, wrong in {"reduction": "max", "window": 5, "sobel_size": 4, "axes": (0, 0), "p": 3}.items():
+        before = getattr(criterion, option)
+        setattr(criterion, option, wrong)
+        with pytest.raises(ValueError, match=f"^{option}: expected "):
+            criterion(x, y)
+        setattr(criterion, option, before)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +293,7 @@ def test_repr_shows_alpha_and_every_option():
         ({"normalization": "l1"}, ValueError),
         ({"p": 3}, ValueError),
         ({"reduction": "max"}, ValueError),
+        ({"window": 5}, ValueError),
         ({"sobel_size": 4}, ValueError),
         ({"sobel_size": 5.0}, TypeError),
         ({"axes": -1}, TypeError),

@@ -12,7 +12,7 @@ import blursim_torch
 
 def in_jax(x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
     loss = blursim_jax.blursim(x, y, 0.3, axes=(-3, -2), spectrum="complex", edges="vector", normalization="area")
-    per_image: jax.Array = blursim_jax.blursim(x, y, loss, p=2, sobel_size=3, mask=mask, reduction="none")
+    per_image: jax.Array = blursim_jax.blursim(x, y, loss, p=2, window=8, sobel_size=3, mask=mask, reduction="none")
     terms: blursim_jax.Terms = blursim_jax.blursim_terms(x, y, axes=range(-2, 0))
     maps: blursim_jax.Maps = blursim_jax.difference_maps(x, y)
     return per_image + terms.general + terms.specific + maps.spectrum + maps.edges
@@ -20,7 +20,9 @@ def in_jax(x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
 
 def in_torch(x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     loss = blursim_torch.blursim(x, y, 0.3, axes=(-3, -2), spectrum="complex", edges="vector", normalization="area")
-    per_image: torch.Tensor = blursim_torch.blursim(x, y, loss, p=2, sobel_size=3, mask=mask, reduction="none")
+    per_image: torch.Tensor = blursim_torch.blursim(
+        x, y, loss, p=2, window=8, sobel_size=3, mask=mask, reduction="none"
+    )
     terms: blursim_torch.Terms = blursim_torch.blursim_terms(x, y, axes=range(-2, 0))
     maps: blursim_torch.Maps = blursim_torch.difference_maps(x, y)
     return per_image + terms.general + terms.specific + maps.spectrum + maps.edges
@@ -31,6 +33,8 @@ def as_a_module(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     criterion.alpha = blursim_torch.linear_schedule(0.9, 0.1, 100)(50)
     criterion.alpha = blursim_torch.cosine_decay_schedule(0.9, 100)(50)
     criterion.alpha = torch.tensor(0.3)
+    criterion.reduction = "none"
+    criterion.window, criterion.axes = 8, (-3, -2)
     assert_type(criterion(x, y), torch.Tensor)
     learned = blursim_torch.BlurSim(torch.nn.Parameter(torch.tensor(0.3)))
     return criterion(x, y) + criterion(x, y, mask=x) + learned(x, y)
