@@ -84,14 +84,6 @@ def test_disk_spreads_as_far_as_the_gaussian(sigma):
         assert np.sqrt((blur(point, sigma)[0].sum(axis=0) * at**2).sum()) == pytest.approx(sigma, rel=0.1)
 
 
-def test_motion_blurs_along_its_direction_alone():
-    point = np.zeros((1, 31, 31), np.float32)
-    point[0, 15, 15] = 1
-    found = scenes.motion(point, 9, 0)[0]
-    assert np.count_nonzero(found.sum(axis=1) > 1e-6) == 1
-    assert found.sum(axis=0).max() == pytest.approx(1 / 9, rel=0.01)
-
-
 @pytest.mark.parametrize("scene", ["sharpen", "render"])
 def test_a_shifted_target_is_the_aligned_one_moved(scene, monkeypatch):
     by, task = np.array([2, -1]), Task(scene=scene, shift=2)

@@ -33,19 +33,7 @@ from tqdm import tqdm
 from benchmarks import provenance
 from benchmarks.study import registration, training
 from benchmarks.study.figures import BORDER, figures, psnr
-from benchmarks.study.losses import (
-    ADVISED,
-    COMPLEX,
-    L1,
-    L1_FFT,
-    LOSSES,
-    MAGNITUDES,
-    MIX,
-    SEARCH,
-    SPECTRUM,
-    SQUARE,
-    in_tiles,
-)
+from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, SEARCH, SPECTRUM, SQUARE, in_tiles
 from benchmarks.study.networks import UNet
 from benchmarks.study.results import FOLDER, short
 from benchmarks.study.tasks import Task
@@ -61,7 +49,7 @@ RATE = 1e-3  # for all losses: with the U-Net, nearly every one of them chose it
 FIRST = training.FIRST
 USES = ("sharpen", "refocus")
 LOSSES_OF = {  # registered or not
-    False: (L1, L1_FFT, SEARCH, SQUARE, MIX, MAGNITUDES, SPECTRUM, ADVISED),
+    False: (L1, L1_FFT, SEARCH, SQUARE, MAGNITUDES, SPECTRUM, ADVISED),
     True: (L1, L1_FFT, MAGNITUDES, COMPLEX, ADVISED),
 }
 

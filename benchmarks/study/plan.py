@@ -42,7 +42,6 @@ PLAN = [  # (tasks, losses, seeds)
     ("stereo-colour", (L1, L1_FFT, MAGNITUDES, MIX, SQUARE, SEARCH_PER_PIXEL), 3),
     ("stereo-colour-registered aligned-unet shift2-unet-registered breathing-unet-registered", PIXELWISE, 3),
     ("shift2-unet", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
-    ("motion-colour", (*PIXELWISE, MAGNITUDES), 1),
     # Noisy targets
     ("aligned-noisy5", (*PIXELWISE, MAGNITUDES, MIX), 3),
     ("shift2-noisy5", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),

@@ -1,4 +1,4 @@
-"""How well flow registers patches: python -m benchmarks.study.registered; a minute; writes results/registration.json."""
+"""How well flow registers patches: python -m benchmarks.study.registered, which writes results/registration.json."""
 
 import json
 from dataclasses import replace

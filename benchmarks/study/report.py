@@ -1,6 +1,6 @@
 """Tables and pictures from results/: python -m benchmarks.study.report. It trains nothing.
 
-Writes the pages of tables/, what stands between the markers of docs/choosing.md and README.md, and the guide's pictures.
+Writes the pages of tables/, the parts of docs/choosing.md and README.md between markers, and the guide's pictures.
 """
 
 import itertools
@@ -14,18 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.study import pictures
-from benchmarks.study.losses import (
-    ADVISED,
-    COMPLEX,
-    L1,
-    L1_FFT,
-    LOSSES,
-    MIX,
-    SEARCH_PER_PIXEL,
-    SPECTRUM,
-    SQUARE,
-    Loss,
-)
+from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MIX, SEARCH_PER_PIXEL, SPECTRUM, SQUARE, Loss
 from benchmarks.study.networks import Network, UNet
 from benchmarks.study.pictures import GUIDE
 from benchmarks.study.results import (
@@ -41,7 +30,6 @@ from benchmarks.study.results import (
     paired,
     plus_minus,
     untouched,
-    value,
 )
 from benchmarks.study.tasks import TASKS
 
@@ -104,7 +92,9 @@ def details(cells: Cells, task: str) -> str:
             continue
         runs = list(cells[of, loss].values())
         power = np.array([run["power"] for run in runs if "power" in run])
-        mean = lambda figure, scale=1, runs=runs: plus_minus((scale * np.mean([value(r, figure) for r in runs]), 0), 1)
+        mean = lambda figure, scale=1, runs=runs: plus_minus(
+            (scale * np.mean([r.get(figure, np.nan) for r in runs]), 0), 1
+        )
         apart = (paired(cells, (of, loss), rival), over_photographs(cells, (of, loss), rival))
         rows.append(
             [
@@ -257,13 +247,16 @@ def advice(cells: Cells) -> str:
 
 def rivals(cells: Cells) -> str:
     """What the advised call gains on blurred, misaligned targets over all that a user might otherwise take."""
-    across = [
-        f"render-{name}"
-        for name in ("shift2", "shift2-colour", "breathing", "parallax", "stereo-colour", "shift2-160", "parallax-160")
-    ]
-    across = [task for task in across if (task, ADVISED.name) in cells]
-    head = ["shift of 2 px", "in colour", "breathing", "warp", "real parallax", "shift, 160 px", "warp, 160 px"]
-    rows = [[f"gain of `{ADVISED.name}` over", *head[: len(across)]]]
+    across = {
+        "render-shift2": "shift of 2 px",
+        "render-shift2-colour": "in colour",
+        "render-breathing": "breathing",
+        "render-parallax": "warp",
+        "render-stereo-colour": "real parallax",
+        "render-shift2-160": "shift, patches of 160 px",
+        "render-parallax-160": "warp, patches of 160 px",
+    }
+    rows = [[f"gain of `{ADVISED.name}` over", *across.values()]]
     for rival in (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM):
         found = [paired(cells, (task, ADVISED.name), (task, rival.name)) for task in across]
         rows.append([as_code(rival.name), *(plus_minus(gain, 1, True) for gain in found)])

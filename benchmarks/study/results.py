@@ -88,19 +88,16 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
-def value(run: dict[str, Any], figure: str) -> float:
-    """NaN if the output was not finite."""
-    return run.get(figure, np.nan)
-
-
 def figure_of(cells: Cells, task: str, loss: str, figure: str = "psnr") -> tuple[float, float]:
-    return interval([value(run, figure) for run in cells.get((task, loss), {}).values()])
+    return interval([run.get(figure, np.nan) for run in cells.get((task, loss), {}).values()])
 
 
 def paired(cells: Cells, of: tuple[str, str], rival: tuple[str, str], figure: str = "psnr") -> tuple[float, float]:
     """The interval of the difference between two cells, seed by seed: the same weights, crops and noise."""
     runs, others = cells.get(of, {}), cells.get(rival, {})
-    return interval([value(runs[seed], figure) - value(others[seed], figure) for seed in runs if seed in others])
+    return interval(
+        [runs[seed].get(figure, np.nan) - others[seed].get(figure, np.nan) for seed in runs if seed in others]
+    )
 
 
 def over_photographs(cells: Cells, of: tuple[str, str], rival: tuple[str, str]) -> tuple[float, float]:

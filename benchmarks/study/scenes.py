@@ -46,19 +46,12 @@ def disk(image: np.ndarray, sigma: float) -> np.ndarray:
     radius = 2 * sigma
     reach = int(np.ceil(radius))
     distance = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
-    return convolved(image, np.clip(radius + 0.5 - distance, 0, 1))
-
-
-def motion(image: np.ndarray, length: float, angle: float) -> np.ndarray:
-    """A straight blur, `length` pixels long."""
-    reach = int(np.ceil(length / 2))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    return convolved(image, np.clip(length / 2 + 0.5 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1))
-
-
-def convolved(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    kernel = np.clip(radius + 0.5 - distance, 0, 1)
     return np.stack([ndimage.convolve(plane, kernel / kernel.sum(), mode="mirror") for plane in image])
+
+
+def defocus(task: Task, sigma: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda image: (disk if task.colour else gaussian)(image, sigma)
 
 
 def noise(rng: np.random.Generator, image: np.ndarray, deviation: float) -> np.ndarray:
@@ -139,16 +132,8 @@ def crop(
 # Sharpening: blurred and noisy to sharp
 
 
-def blurring(task: Task, amount: float, angle: float) -> Callable[[np.ndarray], np.ndarray]:
-    if task.motion:
-        return lambda image: motion(image, 5 * amount, angle)
-    return lambda image: (disk if task.colour else gaussian)(image, amount)
-
-
 def sharpen_pair(task: Task, rng: np.random.Generator, place: Place) -> tuple[np.ndarray, np.ndarray]:
-    angle = rng.uniform(0, np.pi) if task.motion else 0
-    blur = blurring(task, rng.uniform(0.8, 2.5), angle)
-    blurred = noise(rng, crop(place, task.patch, task.colour, blur), 0.01)
+    blurred = noise(rng, crop(place, task.patch, task.colour, defocus(task, rng.uniform(0.8, 2.5))), 0.01)
     where = np.indices(blurred.shape[1:]) + displacement(task, rng, place)
     name, top, left = place
     target = warped(spline(name, task.colour), where + np.array([[[top]], [[left]]]), prefilter=False)
@@ -157,7 +142,7 @@ def sharpen_pair(task: Task, rng: np.random.Generator, place: Place) -> tuple[np
 
 def sharpen_held_out(task: Task, rng: np.random.Generator, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
     place = centre(task, name)
-    blurred = lambda sigma: noise(rng, crop(place, WHOLE, task.colour, blurring(task, sigma, sigma)), 0.01)
+    blurred = lambda sigma: noise(rng, crop(place, WHOLE, task.colour, defocus(task, sigma)), 0.01)
     return [(blurred(sigma), crop(place, WHOLE, task.colour)) for sigma in (1.2, 2.0)]
 
 
@@ -167,8 +152,7 @@ def sharpen_held_out(task: Task, rng: np.random.Generator, name: str) -> list[tu
 def rendered(task: Task, rng: np.random.Generator, place: Place, size: int, margin: int) -> Any:
     mask, sigma = soft_mask(rng, size, margin), rng.uniform(0.5, 2)
     sharp = crop(place, size, task.colour, margin=margin)
-    blur = lambda image: (disk if task.colour else gaussian)(image, sigma)
-    blurred = crop(place, size, task.colour, blur, margin)
+    blurred = crop(place, size, task.colour, defocus(task, sigma), margin)
     planes = np.concatenate([sharp, mask[None], np.full_like(mask, sigma / 2)[None]])
     return planes, mask * sharp + (1 - mask) * blurred
 

@@ -25,7 +25,6 @@ class Task:
     warp: float = 0  # pixels: the longest displacement of a smooth random warp
     target_noise: float = 0
     registered: bool = False  # each target to its input, once, before training
-    motion: bool = False  # blurred by a moving camera, not by defocus
     colour: bool = False
     radius: int = 2  # for the losses that search over shifts: how far targets may be shifted
     network: type = Network
@@ -126,7 +125,6 @@ TASKS["render-shift2-long"] = replace(
 for _name in ("render", "render-shift2", "aligned", "shift2"):
     TASKS[f"{_name}-colour"] = replace(TASKS[_name], colour=True)
 TASKS["render-shift2-colour-unet"] = replace(TASKS["render-shift2-unet"], colour=True)
-TASKS["motion-colour"] = Task("motion blur, aligned", motion=True, colour=True)
 for _name, _deviation in itertools.product(("aligned", "shift2"), (0.02, 0.05)):
     TASKS[f"{_name}-noisy{100 * _deviation:.0f}"] = replace(
         TASKS[f"{_name}-colour"], target_noise=_deviation, rates_of=("aligned-noisy5", "")

@@ -58,10 +58,10 @@ def main() -> None:
         quick()
     elif options.list:
         for task, loss, seeds in options.cells:
-            done = len(results.by_cell(options.output).get((task, loss), {}))
+            done = len(results.by_cell(RUNS).get((task, loss), {}))
             print(f"{task:36}{loss:52}{min(done, seeds)} of {seeds} seeds")
     else:
-        run(options.cells, options.output)
+        run(options.cells, RUNS)
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,7 +70,6 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=[], metavar="LOSS", help="as --list shows them")
     parser.add_argument("--seeds", type=int, help="how many (default: as planned, or 5)")
     parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="the I-th of N parts of the work")
-    parser.add_argument("--output", type=Path, default=RUNS)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(words)
@@ -172,7 +171,7 @@ def problem(task: str, seed: int, names: tuple[str, ...], steps: int) -> Problem
 
 
 def learner(task: Task, loss: Loss, steps: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """begin(params) -> moments; chunk(params, moments, rate, (inputs, targets, masks), first step) -> CHUNK steps on."""
+    """begin(params) -> moments; chunk(params, moments, rate, (inputs, targets, masks), step) -> CHUNK steps later."""
     adam = optax.scale_by_adam()
 
     def value(params: Any, x: Array, y: Array, mask: Array, progress: Array) -> Array:
