@@ -35,6 +35,9 @@ PLAN = [  # (tasks, losses, seeds)
     ("render render-shift2-registered render-shift2-unet-registered", PIXELWISE, 5),
     ("render-colour render-unet render-shift2-colour-registered render-shift2-colour-unet-registered", PIXELWISE, 3),
     ("render-parallax-registered render-breathing-registered render-stereo-colour-registered", PIXELWISE, 3),
+    # Without a skip connection, and at a constant learning rate
+    ("render-scratch render-shift2-scratch", (L1, SPECTRUM, ADVISED), 10),
+    ("render-colour-constant", (L1, SPECTRUM, ADVISED, COMPLEX), 3),
     # Sharp targets
     ("aligned", (*PIXELWISE, MSE, PUBLISHED), 4),
     ("shift2 breathing parallax", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),

@@ -135,6 +135,9 @@ TASKS["stereo-colour"] = Task("real parallax", "stereo", colour=True, radius=4, 
 TASKS["render-stereo-colour"] = Task(
     "real parallax, blurred by depth", "stereo render", colour=True, radius=4, rates_of=("render-shift2-colour", "")
 )
+TASKS["render-scratch"] = replace(TASKS["render"], skip=False)
+TASKS["render-shift2-scratch"] = replace(TASKS["render-shift2"], skip=False, rates_of=("render-scratch", ""))
+TASKS["render-colour-constant"] = replace(TASKS["render-colour"], decay=False)
 # Each misaligned task with its targets registered first, at the rate of the aligned one.
 for _name, _task in list(TASKS.items()):
     if _task.misaligned:
