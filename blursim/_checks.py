@@ -12,7 +12,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 # Integer dtypes, and the largest number of each.
 INTEGERS = {f"{kind}{bits}": 2 ** (bits - (kind == "int")) - 1 for kind in ("uint", "int") for bits in (8, 16, 32, 64)}
 LARGEST_KERNEL = 31  # the Sobel sums of three axes stay below 2^89, far within float32
-WINDOW_STEP = 2  # windows are multiples of it, so that they overlap by whole pixels
+WINDOW_STEP = 4  # windows are multiples of it, so that they overlap by whole pixels
 
 
 class Arrays(Protocol):
@@ -63,7 +63,7 @@ def check_options(options: Options, arrays: Arrays) -> Options:
         of_arrays = any(map(arrays.is_array, (axes, *found)))
         raise TypeError(f"{expected}; {arrays.STATIC if of_arrays else 'give a tuple; a signal has axes=(-1,)'}")
     if len(found) > 3:
-        raise ValueError(f"{expected}; signals, images and volumes have so many, and every other axis is a batch axis")
+        raise ValueError(f"{expected}; signals, images and volumes have that many; every other axis is a batch axis")
 
     expected = f"sobel_size: expected an odd integer from 3 to {LARGEST_KERNEL}, got {sobel_size!r}"
     if not _is_int(sobel_size):
@@ -72,7 +72,7 @@ def check_options(options: Options, arrays: Arrays) -> Options:
         raise ValueError(f"{expected}; 5 is the default")
 
     if window is not None:
-        expected = f"window: expected None or an even integer from 4 up, got {window!r}"
+        expected = f"window: expected None or a multiple of 4 from 4 up, got {window!r}"
         if not _is_int(window):
             raise TypeError(f"{expected}; {_advise_number('window', window, 'None takes the whole image', arrays)}")
         if window % WINDOW_STEP or window < 4:
@@ -118,7 +118,7 @@ def check_images(x: Any, y: Any, options: Options, arrays: Arrays) -> None:
         raise ValueError(
             f"x: expected at least {least} pixels along each of axes={axes} for sobel_size={options.sobel_size}, "
             f"got {_size(lengths)}; channels last is axes={tuple(range(-len(axes) - 1, -1))}; "
-            "else take larger images, sobel_size=3 (5 pixels), or of a thin volume its slices, axes=(-2, -1)"
+            "otherwise use larger images, sobel_size=3 (5 pixels) or, for a thin volume, its slices with axes=(-2, -1)"
         )
     if options.window is not None and options.window > min(lengths):
         raise ValueError(
@@ -153,7 +153,8 @@ def check_alpha(alpha: Any, arrays: Arrays, x: Any = None, axes: Sequence[int] =
     if not _broadcasts(alpha.shape, batch):
         raise ValueError(
             f"alpha: expected a scalar or a shape that broadcasts to the batch shape {tuple(batch)}, "
-            f"got {tuple(alpha.shape)}; one weight per image: of NCHW images (N, 1) is per picture, (C,) per channel"
+            f"got {tuple(alpha.shape)}; "
+            "one weight per image: for NCHW images (N, 1) gives one per picture, (C,) per channel"
         )
     if alpha.shape or arrays.device(alpha) != "cpu":  # a number goes from there to any device
         _check_device("alpha", alpha, x, arrays)
@@ -173,7 +174,7 @@ def check_mask(mask: Any, x: Any, arrays: Arrays) -> None:
     if not _broadcasts(mask.shape, x.shape):
         raise ValueError(
             f"mask: expected a shape that broadcasts to that of x, {tuple(x.shape)}, got {tuple(mask.shape)}; "
-            "give it axes of length 1 where it is the same for all: of NCHW images (N, 1, H, W) is one per picture"
+            "give it length 1 along axes where it doesn't change: for NCHW images (N, 1, H, W) gives one per picture"
         )
     _check_device("mask", mask, x, arrays)
 

@@ -1,4 +1,4 @@
-"""The public functions: BlurSim, its two terms, and what these see of two images."""
+"""The public functions: BlurSim, its two terms, and maps of what they measure."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,20 +12,20 @@ from blursim._checks import check_alpha, check_inputs
 from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_torch import _arrays
 from blursim_torch._distance import Distance, blend, compare
-from blursim_torch._maps import Fourier, Identity, Sobel
+from blursim_torch._maps import Fourier, Identity, LinearMap, Sobel, Windows
 
 Term = Callable[[tuple[int, ...], Options], Distance]
 
 
 class Terms(NamedTuple):
-    """The two terms of BlurSim: each one number, or with reduction="none" one per image."""
+    """The two terms of BlurSim, each a number, or with reduction="none" one number per image."""
 
     general: Tensor
     specific: Tensor
 
 
 class Maps(NamedTuple):
-    """What the two terms see, each real and of the shape of x; `spectrum` has DC in its centre."""
+    """The differences that the two terms measure, both real and of the shape of x; `spectrum` has DC in its centre."""
 
     spectrum: Tensor
     edges: Tensor
@@ -46,43 +46,48 @@ def blursim(
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""BlurSim loss between images; 0 when x equals y.
+    """BlurSim loss between images; 0 when x equals y.
 
-    .. math:: (1 - \alpha) \, M_p(|X| - |Y|) + \alpha \, M_p(|\nabla x| - |\nabla y|)
+    The loss of one image is
 
-    per image, then the reduction over the images. X and Y are the unitary DFTs, nabla is the Sobel gradient in
-    intensity per pixel, :math:`M_1` the mean of the absolute values and :math:`M_2` the root mean square.
-    Symmetric in x and y, and differentiable in x, y, alpha and mask to any order. Where a magnitude, a difference or a
-    norm is zero, its gradient is taken as zero (SPEC 7): gradients of finite images are finite. A NaN or infinity that
-    counts makes the loss of its image, and of no other, NaN or infinite.
+        (1 - alpha) M_p(|X| - |Y|) + alpha M_p(|grad x| - |grad y|)
+
+    where X and Y are the unitary DFTs, grad is the Sobel gradient in intensity per pixel, M_1 the mean of the absolute
+    values and M_2 the root mean square. It is symmetric in x and y, and differentiable in x, y, alpha and mask to any
+    order. Where a magnitude, a difference or a norm is zero, its gradient is taken as zero (SPEC 7), so that finite
+    images have finite gradients. A NaN or infinity makes that image's loss non-finite; other images are unaffected.
 
     Args:
-        x: float images of shape (\*batch, H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
+        x: float images of shape (..., H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
             float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
-        y: float images of the shape of x. Of two dtypes the wider one counts.
+        y: float images of the shape of x. If dtypes differ, the wider one is used.
         alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that broadcasts to the
-            batch shape, one weight per image: of NCHW images (N, 1) is per picture, (C,) per channel. Compiled,
-            a number that changes compiles a second time, and then never again; a tensor never does.
-        axes: the one to three spatial axes, as in numpy.fft. NCHW is (-2, -1), the default; NHWC (-3, -2);
-            signals are (-1,), volumes NCDHW (-3, -2, -1), NDHWC (-4, -3, -2).
-        spectrum: "magnitude" compares \|X| with \|Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
+            batch shape, one weight per image. For NCHW images, shape (N, 1) gives one weight per picture, (C,) one per
+            channel. A compiled program compiles once more when a number changes, and never again; for a tensor, never.
+        axes: the one to three spatial axes, as in numpy.fft: (-2, -1) for NCHW, the default, (-3, -2) for NHWC;
+            (-1,) for signals; (-3, -2, -1) for NCDHW volumes, (-4, -3, -2) for NDHWC.
+        spectrum: "magnitude" compares |X| with |Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
+        window: None compares the spectrum of the whole image; an even number w compares the spectra of overlapping
+            windows of w x w pixels, for shifts that vary from place to place (SPEC 3.7).
         edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign), "vector" the vectors.
-        p: 1 takes means of the absolute differences, 2 their root mean squares, as published.
+        p: 1 takes the mean of the absolute differences, 2 their root mean square, as published.
         normalization: "gain" leaves the specific term in intensity per pixel; "area", as published, multiplies it by
             the kernel's gain over sqrt(H W), so that alpha's balance depends on the image size.
-        sobel_size: side of the Sobel kernel, odd, 3 to 31. Images need as many pixels along each axis, at least 5.
-        mask: bool, or float in [0, 1] (not checked), broadcastable to x: the loss of y + mask (x - y) against y. Where
-            it is 0 x does not count; y must be finite everywhere. Of NCHW images (N, 1, H, W) is one per picture.
-        reduction: "mean" or "sum" over all images, or "none": one loss per image.
+        sobel_size: side of the Sobel kernel, odd, 3 to 31. Images need as many pixels along each axis, and at least 5.
+        mask: bool, or float in [0, 1] (not checked), broadcastable to x. The loss is that of y + mask (x - y) against
+            y, and its means go over the whole image. Where the mask is 0, x doesn't count, but y does and must be
+            finite. For NCHW images, shape (N, 1, H, W) gives one mask per picture.
+        reduction: "mean" or "sum" over all images, or "none" for one loss per image. Each channel is an image: for one
+            value per NCHW picture, take "none" and then the mean over the channels, `.mean(-1)`.
 
     Returns:
         The loss, float32 (float64 for float64 images): a scalar, or with reduction="none" of the batch shape.
 
     Raises:
-        TypeError: an argument of a wrong type or dtype, such as integer images.
-        ValueError: unequal shapes or shapes that don't fit, an unknown word, or a number alpha outside [0, 1].
+        TypeError: an argument has the wrong type or dtype, such as integer images.
+        ValueError: shapes are unequal or don't fit, a word is unknown, or a number alpha is outside [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from blursim_torch import blursim
         >>> x, y = torch.rand(2, 8, 3, 64, 64)
@@ -101,9 +106,9 @@ def blursim(
     if isinstance(alpha, Real) and alpha in (0, 1):
         # Known before anything is computed: one term is enough.
         return _loss(x, y, mask, options, [_specific if alpha else _general])
-    # A number becomes a tensor there, without a copy from the host.
-    of = {"dtype": _dtype(x, y), "device": x.device}
-    alpha = torch.full((), float(alpha), **of) if isinstance(alpha, Real) else alpha.to(of["dtype"])
+    dtype = _dtype(x, y)
+    # As a product a number stays one that a compiled program may change.
+    alpha = alpha.to(dtype) if isinstance(alpha, Tensor) else torch.ones((), dtype=dtype, device=x.device) * float(alpha)
     return _loss(x, y, mask, options, [_general, _specific], alpha)
 
 
@@ -124,10 +129,10 @@ def blursim_terms(
     """The two terms that `blursim` weighs by 1 - alpha and alpha; arguments and errors are those of `blursim`.
 
     Returns:
-        Terms(general, specific), each reduced, or with reduction="none" of the batch shape. Compiled, one that is not
-        used costs nothing.
+        Terms(general, specific), each reduced, or with reduction="none" of the batch shape. In a compiled program, a
+        term that isn't used costs nothing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from blursim_torch import blursim_terms
         >>> x, y = torch.rand(2, 8, 64, 64, 3)
@@ -149,14 +154,14 @@ def difference_maps(
     edges: Edges = "magnitude",
     sobel_size: int = 5,
 ) -> Maps:
-    """What the two terms see, to be looked at; arguments and errors are those of `blursim`.
+    """The differences that the two terms measure, as pictures; arguments and errors are those of `blursim`.
 
     Returns:
-        Maps(spectrum, edges), each real and of the shape of x: with "magnitude" the signed differences of the
-        magnitudes, else the lengths of the differences. `spectrum` has DC in the centre. M_p of each, over an image,
-        is its term.
+        Maps(spectrum, edges), both real and of the shape of x: with "magnitude" the signed differences of the
+        magnitudes, otherwise the lengths of the differences. `spectrum` has DC in the centre. M_p of each map, over an
+        image, is the term.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from blursim_torch import difference_maps
         >>> x, y = torch.rand(2, 48, 64)
@@ -198,10 +203,13 @@ def _maps(x: Tensor, y: Tensor, options: Options) -> Maps:
 
 
 def _general(shape: tuple[int, ...], options: Options) -> Distance:
-    """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
+    """G = M_p(|X| - |Y|), or M_p(|X - Y|), X being the DFT of x or those of its windows (SPEC 3)."""
     vectors = options.spectrum == "complex"
-    parseval = vectors and options.p == 2
-    return Distance(Identity(shape) if parseval else Fourier(shape), options.p, vectors)
+    if options.window:
+        A: LinearMap = Windows(shape, options.window)
+    else:
+        A = Identity(shape) if vectors and options.p == 2 else Fourier(shape)
+    return Distance(A, options.p, vectors)
 
 
 def _specific(shape: tuple[int, ...], options: Options) -> Distance:

@@ -57,11 +57,13 @@ def blend(
     mask: Tensor | None,
 ) -> Tensor:
     """(1 - alpha) times the first distance plus alpha times the second, or one alone, of the images of prepare(...)."""
-    images = prepare(x, y, mask)
-    if not torch.is_grad_enabled() or _is_watched(*images, alpha):
-        return _blend(distances, alpha, *images).value
-    inputs = None if torch.compiler.is_compiling() else _Inputs.apply(x, y, mask, alpha)
-    return _Blend.apply(*images, alpha, inputs, prepare, distances)
+    if not torch.is_grad_enabled() or _is_watched(x, y, mask, alpha):
+        return _blend(distances, alpha, *prepare(x, y, mask)).value
+    remembered = None
+    if not torch.compiler.is_compiling():
+        x, y, mask, alpha = inputs = _Inputs.apply(x, y, mask, alpha)
+        remembered = next((i.grad_fn for i in inputs if i is not None and i.requires_grad), None)
+    return _Blend.apply(*prepare(x, y, mask), alpha, remembered, prepare, distances)
 
 
 class _Blend(torch.autograd.Function):
@@ -73,42 +75,46 @@ class _Blend(torch.autograd.Function):
         x: Tensor,
         y: Tensor,
         alpha: Tensor | None,
-        inputs: Tensor | None,
+        inputs: Any,
         prepare: Prepare,
         distances: Sequence[Distance],
     ) -> Tensor:
         value, *derivatives = _blend(distances, alpha, x, y, ctx.needs_input_grad[:3])
-        ctx.save_for_backward(inputs, *derivatives)
-        ctx.prepare, ctx.distances, ctx.shape = prepare, distances, None if alpha is None else alpha.shape
+        ctx.save_for_backward(*derivatives)
+        ctx.formulas = inputs, prepare, distances, None if alpha is None else alpha.shape
         return value
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, *derivatives = ctx.saved_tensors
+        inputs, prepare, distances, shape = ctx.formulas
+        for_x, for_y, for_alpha = ctx.saved_tensors
         if inputs is not None and torch.is_grad_enabled():
-            x, y, mask, alpha = inputs.grad_fn.saved_tensors
-            _, *derivatives = _blend(ctx.distances, alpha, *ctx.prepare(x, y, mask), ctx.needs_input_grad[:3])
-        for_x, for_y, for_alpha = derivatives
-        of_pixels = _expand(cotangent, ctx.distances[0].A)
+            x, y, mask, alpha = inputs.saved_tensors
+            _, for_x, for_y, for_alpha = _blend(distances, alpha, *prepare(x, y, mask), ctx.needs_input_grad[:3])
+        of_pixels = _expand(cotangent, distances[0].A)
         return (
             None if for_x is None else of_pixels * for_x,
             None if for_y is None else of_pixels * for_y,
-            None if for_alpha is None else (cotangent * for_alpha).sum_to_size(ctx.shape),
+            None if for_alpha is None else (cotangent * for_alpha).sum_to_size(shape),
             *(None, None, None),
         )
 
 
 class _Inputs(torch.autograd.Function):
-    """Remembers its inputs. A first backward doesn't ask for them, so they may change before it."""
+    """Passes its inputs on and remembers them. A first backward doesn't ask for them, so they may change before it."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor | None) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         ctx.save_for_backward(*inputs)
-        return torch.empty(0)
+        ctx.set_materialize_grads(False)
+        outputs = [None if i is None else i.view_as(i) for i in inputs]
+        pairs = zip(outputs, ctx.needs_input_grad, strict=True)
+        ctx.mark_non_differentiable(*(o for o, wanted in pairs if o is not None and not wanted))
+        return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
-        return (None,) * 4
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        return cotangents
 
 
 def _is_watched(*tensors: Tensor | None) -> bool:

@@ -15,20 +15,20 @@ from blursim_torch._blursim import blursim
 class BlurSim(torch.nn.Module):
     """`blursim` as a module: BlurSim(alpha, ...)(x, y) is blursim(x, y, alpha, ...).
 
-    alpha and the options are plain attributes, which may be set at any time: `criterion.alpha = schedule(step)`,
-    `criterion.reduction = "none"`. Compiled, a number alpha that changes compiles a second time, and then never again.
-    It is not saved in the state_dict, since a schedule belongs to the step, and stays the number that it is when the
-    module is moved or cast.
+    alpha and the options are plain attributes that may be set at any time: `criterion.alpha = schedule(step)`,
+    `criterion.reduction = "none"`. A compiled program compiles once more when a number alpha changes, and never again.
+    alpha is not in the state_dict, since a schedule belongs to the step, and moving or casting the module doesn't
+    change it.
 
     Args:
-        alpha: weight of the specific term, in [0, 1]: a number, or a tensor as in `blursim`. A tensor stays as it was
-            given, too: make it a torch.nn.Parameter to have it moved, saved, stacked or learned.
+        alpha: weight of the specific term, in [0, 1]: a number, or a tensor as in `blursim`. A tensor isn't moved or
+            saved either: make it a torch.nn.Parameter to have it moved, saved, stacked or learned.
         axes, spectrum, window, edges, p, normalization, sobel_size, reduction: as in `blursim`.
 
     Raises:
-        TypeError, ValueError: those of `blursim`: of alpha and the options when the module is made, of all on a call.
+        TypeError, ValueError: as `blursim`, when the module is made for alpha and the options, and on every call.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from blursim_torch import BlurSim
         >>> criterion = BlurSim(0.3)

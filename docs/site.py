@@ -11,7 +11,6 @@ import re
 import textwrap
 from pathlib import Path
 
-import griffe
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
@@ -35,21 +34,6 @@ OUTSIDE = {
 OUTSIDE |= {"README.md": "index.md", ".github/SECURITY.md": "SECURITY.md"}
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", flags=re.DOTALL | re.MULTILINE)
-
-
-class Docstrings(griffe.Extension):
-    """Reads the section `Example` as Google's `Examples`, which is shown as code, and formulas as Markdown's."""
-
-    def on_object(self, *, obj, **_):
-        if obj.docstring:
-            text = re.sub(
-                r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE
-            )
-            text = re.sub(r":math:`(.+?)`", r"$\1$", text)
-            block = re.compile(r"^\.\. math::\s*((?:.+\n?)+)", flags=re.MULTILINE)
-            obj.docstring.value = block.sub(
-                lambda match: f"$$\n{match[1].strip()}\n$$\n", text
-            )
 
 
 def on_files(files, config):

@@ -53,7 +53,7 @@ CASES = [
         ValueError,
         "3 axes",
     ),
-    ("four axes", {"axes": (0, 1, 2, 3)}, ValueError, "got (0, 1, 2, 3); signals, images and volumes have so many"),
+    ("four axes", {"axes": (0, 1, 2, 3)}, ValueError, "got (0, 1, 2, 3); signals, images and volumes have that many"),
     (
         "a range of four axes",
         {"axes": range(4)},
@@ -97,9 +97,9 @@ CASES = [
         "wrong axes",
         {"axes": (-3, -2)},
         ValueError,
-        "got 2 x 6; channels last is axes=(-3, -2); else take larger images",
+        "got 2 x 6; channels last is axes=(-3, -2); otherwise use larger images",
     ),
-    ("a thin volume", {"axes": (0, 1, 2)}, ValueError, "sobel_size=3 (5 pixels), or of a thin volume its slices"),
+    ("a thin volume", {"axes": (0, 1, 2)}, ValueError, "sobel_size=3 (5 pixels) or, for a thin volume, its slices"),
     (
         "channels last by mistake",
         {"x": ((2, 8, 8, 3), "float32"), "y": ((2, 8, 8, 3), "float32")},
@@ -138,7 +138,7 @@ CASES = [
         "alphas for pixels",
         {"alpha": ((2, 6, 5), "float32")},
         ValueError,
-        "of NCHW images (N, 1) is per picture, (C,) per channel",
+        "for NCHW images (N, 1) gives one per picture, (C,) per channel",
     ),
     ("alphas for more", {"alpha": ((1, 2), "float32")}, ValueError, "got (1, 2)"),
     (
@@ -154,7 +154,7 @@ CASES = [
         "a mask of more axes",
         {"mask": ((1, 2, 6, 5), "bool")},
         ValueError,
-        "of NCHW images (N, 1, H, W) is one per picture",
+        "for NCHW images (N, 1, H, W) gives one per picture",
     ),
 ]
 TORCH = BACKENDS[1]

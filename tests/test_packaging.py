@@ -1,4 +1,4 @@
-"""Each package stands alone on its framework, and the wheel holds the two packages and nothing else."""
+"""Each package stands on `blursim` and its framework alone, and the wheel holds these three and nothing else."""
 
 import ast
 import inspect
@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import typing
 import zipfile
 from pathlib import Path
@@ -19,12 +18,14 @@ import pytest
 import torch
 from pages import links
 
+import blursim
 import blursim_jax
 import blursim_torch
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"blursim_jax": blursim_jax, "blursim_torch": blursim_torch}
 FRAMEWORKS = {"blursim_jax": {"jax", "numpy"}, "blursim_torch": {"torch"}}
+SOURCES = ("blursim", *PACKAGES)
 packages = pytest.mark.parametrize("package", PACKAGES)
 
 ALONE = """
@@ -40,7 +41,7 @@ sys.meta_path.insert(0, Absent)
 own = {{name.partition(".")[0] for name in sys.modules}}
 {use_package}
 third = {{name.partition(".")[0] for name in sys.modules}} - own - sys.stdlib_module_names
-assert third == {{{package!r}}}, f"imports {{third}}"
+assert third == {{"blursim", {package!r}}}, f"imports {{third}}"
 """
 USE_FRAMEWORK = {
     "blursim_jax": """
@@ -84,7 +85,8 @@ def test_package_works_without_the_other_framework_and_imports_no_third(package)
 @packages
 @pytest.mark.parametrize("third", ["other", "unrelated"])
 def test_an_import_too_many_would_be_noticed(package, third, tmp_path):
-    shutil.copytree(ROOT / package, tmp_path / package)
+    for copied in ("blursim", package):
+        shutil.copytree(ROOT / copied, tmp_path / copied)
     (tmp_path / "unrelated.py").touch()
     (other,) = {"jax", "torch"} - FRAMEWORKS[package]
     name = other if third == "other" else third
@@ -93,9 +95,9 @@ def test_an_import_too_many_would_be_noticed(package, third, tmp_path):
     assert (f"No module named {name!r}" if third == "other" else "imports {") in run_alone(package, tmp_path).stderr
 
 
-@packages
+@pytest.mark.parametrize("package", SOURCES)
 def test_source_imports_only_its_framework_and_the_standard_library(package):
-    allowed = {package, *FRAMEWORKS[package], *sys.stdlib_module_names}
+    allowed = {"blursim", package, *FRAMEWORKS.get(package, ()), *sys.stdlib_module_names}
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -103,6 +105,18 @@ def test_source_imports_only_its_framework_and_the_standard_library(package):
                 assert node.level == 0, f"{path.name} imports relatively"
                 names = [node.module]
             assert {name.partition(".")[0] for name in names} <= allowed, f"{path.name}, line {node.lineno}"
+
+
+def test_what_both_share_imports_neither_and_says_which_package_to_import():
+    shared = "import sys, blursim._checks; assert not {'jax', 'numpy', 'torch', 'blursim_jax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", shared], cwd=ROOT, check=True)
+    for name in {name for package in PACKAGES.values() for name in package.__all__ if name[0].islower()} | {"BlurSim"}:
+        home = re.escape("blursim_jax or blursim_torch" if hasattr(blursim_jax, name) else "blursim_torch")
+        with pytest.raises(ImportError, match=f"^{name} has to be imported from {home}$"):
+            exec(f"from blursim import {name}")
+    with pytest.raises(AttributeError, match="the loss is in blursim_jax and in blursim_torch"):
+        blursim.loss  # noqa: B018
+    assert all(f"from {package} import blursim " in blursim.__doc__ for package in PACKAGES)
 
 
 def files(package):
@@ -120,7 +134,7 @@ def functions(package, file):
 
 # What one framework needs and the other has no use for.
 OF_ONE = {
-    "blursim_jax": {"_distance_jvp", "_index", "_of_rank", "_unwrapped", "select"},
+    "blursim_jax": {"_distance_jvp", "_index", "_of_rank", "select", "unwrap"},
     "blursim_torch": {"_value_and_gradients", "_watched"},
 }
 
@@ -140,16 +154,7 @@ def test_every_exception_is_needed():
         assert names <= defined - of_other
 
 
-def test_checks_are_the_same_but_for_the_import_of_their_own_arrays():
-    ours, theirs = ((ROOT / package / "_checks.py").read_bytes() for package in PACKAGES)
-    differing = [pair for pair in zip(ours.splitlines(), theirs.splitlines(), strict=True) if len(set(pair)) > 1]
-    assert len(differing) == 1
-    for package, line in zip(PACKAGES, differing[0], strict=True):
-        assert re.fullmatch(rf"from {package}\._arrays import [a-z_, ]+", line.decode())
-    assert differing[0][0].replace(b"_jax", b"_torch") == differing[0][1]
-
-
-@packages
+@pytest.mark.parametrize("package", SOURCES)
 def test_package_is_typed(package):
     assert "py.typed" in files(package)
 
@@ -168,12 +173,8 @@ def test_what_is_listed_is_all_that_is_public_and_has_documentation(package):
     assert {name for name in vars(module) if not name.startswith("_")} == set(module.__all__)
     documented = pydoc.plain(pydoc.render_doc(module))
     assert all(name in documented for name in module.__all__)
-
-
-@packages
-def test_version_is_that_of_the_project(package):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert PACKAGES[package].__version__ == project["version"]
+    shown = "".join(inspect.getdoc(getattr(module, name)) or "" for name in module.__all__)
+    assert not re.search(r"\\|:math:|\$", shown), "help() shows no markup of a web page"
 
 
 @pytest.mark.parametrize(
@@ -231,17 +232,19 @@ def run(*command):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_wheel_holds_the_two_packages_and_nothing_else(distributions):
+def test_wheel_holds_the_packages_and_nothing_else(distributions):
     names = zipfile.ZipFile(distributions[1]).namelist()
     metadata = {name for name in names if ".dist-info/" in name}
-    assert set(names) - metadata == {f"{package}/{name}" for package in PACKAGES for name in files(package)}
+    assert set(names) - metadata == {f"{package}/{name}" for package in SOURCES for name in files(package)}
+    assert all(package.__version__ == blursim.__version__ for package in PACKAGES.values())
+    assert all(f"blursim-{blursim.__version__}" in path.name for path in distributions)
     assert any(name.endswith("/licenses/LICENSE") for name in metadata)
 
 
 def test_sdist_holds_what_it_is_made_and_tested_from(distributions):
     with tarfile.open(distributions[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    sources = {f"{package}/{name}" for package in PACKAGES for name in files(package)}
+    sources = {f"{package}/{name}" for package in SOURCES for name in files(package)}
     assert names >= sources | {
         "LICENSE",
         "README.md",
@@ -263,7 +266,7 @@ def test_sdist_passes_its_own_tests_with_the_wheel(distributions, tmp_path):
         sdist.extractall(tmp_path, filter="data")
     zipfile.ZipFile(distributions[1]).extractall(tmp_path / "wheel")
     (tree,) = tmp_path.glob("blursim-*")
-    for package in PACKAGES:
+    for package in SOURCES:
         shutil.rmtree(tree / package)
     ran = subprocess.run(
         [Path(sys.executable).with_name("pytest"), "-q", "-p", "no:cacheprovider", "tests/test_definition.py"],

@@ -38,10 +38,6 @@ defaults = pytest.mark.parametrize(
     "options", [SEEN[0], *(pytest.param(other, marks=pytest.mark.slow) for other in SEEN[1:])], ids=name_of
 )
 EVERY = (0, 1, 2)  # argnums of x, y and alpha
-# On 2.6 alone, where they run and must fail (xfail_strict); on every later PyTorch they must pass.
-of_dynamic_shape = pytest.mark.xfail(
-    torch.__version__ < (2, 7), reason="PyTorch 2.6 traces FFTs of static shapes alone"
-)
 
 
 def images(*shape, dtype=torch.float32):
@@ -324,10 +320,10 @@ def test_equal_images_have_exactly_no_loss_and_no_gradient_when_compiled(options
         pytest.param(False, "inductor", SEEN[3], marks=pytest.mark.slow),
         pytest.param(False, "inductor", SEEN[4], marks=pytest.mark.slow),
         pytest.param(False, "inductor", SEEN[7], marks=pytest.mark.slow),
-        pytest.param(True, "aot_eager", SEEN[0], marks=[of_dynamic_shape, pytest.mark.slow]),
+        pytest.param(True, "aot_eager", SEEN[0], marks=pytest.mark.slow),
         pytest.param(True, "aot_eager", SEEN[7]),  # by Parseval without an FFT
-        pytest.param(True, "inductor", SEEN[0], marks=[of_dynamic_shape, pytest.mark.slow]),
-        pytest.param(True, "inductor", SEEN[3], marks=[of_dynamic_shape, pytest.mark.slow]),
+        pytest.param(True, "inductor", SEEN[0], marks=pytest.mark.slow),
+        pytest.param(True, "inductor", SEEN[3], marks=pytest.mark.slow),
     ],
     ids=lambda case: name_of(case) if isinstance(case, dict) else {True: "dynamic", False: "static"}.get(case, case),
 )
@@ -341,7 +337,6 @@ def test_compiled_loss_equals_the_plain_one_in_one_silent_compilation(dynamic, b
     with warnings.catch_warnings(record=True, action="always") as warned:
         # Said of every FFT that no cache holds, and so not always in the fixture.
         warnings.filterwarnings("ignore", "Torchinductor does not support code generation for complex operators")
-        warnings.filterwarnings("ignore", "Skipping serialization of skipfiles")  # PyTorch 2.6 of its own cache
         actual = derivatives(compiled, x, y, alpha_of(0.7))
     assert not warned, [str(w.message) for w in warned]
     assert_close(actual, derivatives(loss, x, y, alpha_of(0.7)), GRADIENT_64)
@@ -398,7 +393,6 @@ def test_eager_loss_goes_backward_through_compiled_autograd(options):
     assert_close(point.grad, slope(lambda x: blursim(x, y, 0.7, **options), x)[0], GRADIENT_64)
 
 
-@of_dynamic_shape
 @pytest.mark.parametrize("strict", [pytest.param(False, marks=pytest.mark.slow), True], ids=["nonstrict", "strict"])
 def test_exported_program_runs_on_other_shapes_after_saving_and_loading(strict):
     x, y = images(2, 3, 8, 6)
@@ -462,9 +456,8 @@ def test_exported_or_traced_model_and_loss_train_where_this_package_is_missing(t
             return self.criterion(self.model(x), y)
 
     step, (x, y) = Step(), (image.clone() for image in images(2, 3, 8, 6))
-    # Strictly: what autograd.Function does is then seen by another part of PyTorch. PyTorch 2.6 can't load that.
-    strict = hasattr(torch.compiler, "is_exporting")
-    torch.export.save(torch.export.export(step, (x, y), strict=strict), tmp_path / "program.pt2")
+    # Strictly: what autograd.Function does is then seen by another part of PyTorch.
+    torch.export.save(torch.export.export(step, (x, y), strict=True), tmp_path / "program.pt2")
     with warnings.catch_warnings(action="ignore"):  # torch.jit is deprecated
         torch.jit.save(torch.jit.trace(step, (x, y)), tmp_path / "trace.pt")
     loss = step(x, y)
