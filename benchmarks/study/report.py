@@ -229,7 +229,7 @@ def measured_on(name: str) -> str:
 def verdict(gain: tuple[float, float]) -> str:
     """In words where the interval reaches below zero: that is no recommendation."""
     words = plus_minus(gain, 1, signed=True)
-    return f"level ({words})" if words and not gain[0] - gain[1] > 0 else words
+    return f"level ({words})" if words and gain[0] <= np.nan_to_num(gain[1]) else words
 
 
 def advice(cells: Cells) -> str:
