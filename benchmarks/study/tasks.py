@@ -151,17 +151,18 @@ class Network(nnx.Module):
     Its ReLUs leak: with plain ones some runs died of their first steps, and gave their input back for ever.
     """
 
-    def __init__(self, planes: int, channels: int, rngs: nnx.Rngs, width: int = 24) -> None:
+    def __init__(self, planes: int, channels: int, rngs: nnx.Rngs, width: int = 24, skip: bool = True) -> None:
+        self.skip = skip
         self.first = Convolution(planes, width, rngs)
         self.middle = nnx.List([Convolution(width, width, rngs) for _ in range(2)])
-        self.last = Convolution(width, channels, rngs, zero=True)
+        self.last = Convolution(width, channels, rngs, zero=skip)
         self.channels = channels
 
     def __call__(self, x: Array) -> Array:
         h = nnx.leaky_relu(self.first(x), 0.1)
         for layer in self.middle:
             h = nnx.leaky_relu(layer(h), 0.1)
-        return self.last(h) + x[..., : self.channels]
+        return self.last(h) + x[..., : self.channels] if self.skip else self.last(h)
 
 
 class UNet(nnx.Module):
@@ -217,6 +218,8 @@ class Task:
     looks: tuple[float, ...] = ()  # parts of the training run after which its curve has a point
     rates_of: tuple[str, str] | None = None  # the task, and the loss if not the same, whose trials choose the rate
     maps: int = 0  # planes of the input besides the image
+    skip: bool = True
+    decay: bool = True
 
     @property
     def channels(self) -> int:
@@ -299,7 +302,7 @@ class Task:
         held = self.stacked(judges)
         seen = self.stacked([self.held_out(np.random.default_rng(i), name)[0] for i, name in enumerate(self.train_on)])
         return Problem(
-            nnx.state(self.network(self.channels + self.maps, self.channels, nnx.Rngs(seed))),
+            nnx.state(self.network(self.channels + self.maps, self.channels, nnx.Rngs(seed), **({} if self.skip else {"skip": False}))),
             inputs.reshape(steps, self.patches, *inputs.shape[1:]),
             targets.reshape(steps, self.patches, *targets.shape[1:]),
             masks.astype(np.float32),
@@ -313,7 +316,7 @@ class Task:
         return np.moveaxis(inputs, 1, -1), targets
 
     def predict(self, params: Any, inputs: Array) -> Array:
-        make = lambda: self.network(self.channels + self.maps, self.channels, nnx.Rngs(0))
+        make = lambda: self.network(self.channels + self.maps, self.channels, nnx.Rngs(0), **({} if self.skip else {"skip": False}))
         return jnp.moveaxis(nnx.merge(nnx.graphdef(nnx.eval_shape(make)), params)(inputs), -1, 1)
 
     def result(self, params: Any, inputs: Array) -> Array:
@@ -508,6 +511,10 @@ TASKS["stereo-colour"] = Stereo("real parallax", radius=4, rates_of=("parallax",
 TASKS["render-stereo-colour"] = Stereo(
     "real parallax, blurred by depth", radius=4, refocus=True, maps=1, rates_of=("render-shift2-colour", "")
 )
+TASKS["render-scratch"] = replace(TASKS["render"], skip=False)
+TASKS["aligned-scratch"] = replace(TASKS["aligned"], skip=False)
+TASKS["render-shift2-scratch"] = replace(TASKS["render-shift2"], skip=False, rates_of=("render-scratch", ""))
+TASKS["render-colour-constant"] = replace(TASKS["render-colour"], decay=False)
 # Each that is moved, registered first: the rates are those of pairs in register.
 for _name, _task in list(TASKS.items()):
     if _task.shift or _task.scale or _task.parallax or isinstance(_task, Stereo):

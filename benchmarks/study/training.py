@@ -173,6 +173,8 @@ def cell(
     rate = next((r for r in RATES if all((task, loss, seed, r, False) in done for seed in wanted)), None)
     if options.quick:
         rate = RATES[1]
+    elif rate is None and not tasks.TASKS[task].decay:
+        rate = 1e-3
     elif rate is None:
         tried = []
         for rate in RATES:
@@ -210,7 +212,7 @@ def learner(task: tasks.Task, loss: Loss, steps: int) -> tuple[Callable[..., Any
             params, moments = carry
             found, gradient = jax.value_and_grad(value)(params, *(a[now % len(a)] for a in of), now / steps)
             update, moments = adam.update(gradient, moments)
-            cosine = (1 + jnp.cos(jnp.pi * now / steps)) / 2
+            cosine = (1 + jnp.cos(jnp.pi * now / steps)) / 2 if task.decay else 1.0
             return (jax.tree.map(lambda p, u: p - rate * cosine * u, params, update), moments), found
 
         return jax.lax.scan(step, (params, moments), begin + jnp.arange(CHUNK))
