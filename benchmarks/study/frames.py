@@ -44,8 +44,8 @@ AGREE = 1.0  # pixels: the most that the way there and back may miss its start b
 TRUSTED = 0.95  # the share of a judged tile on which they agree
 RATE = 1e-3  # of all losses: what nearly every one of them chose with the U-Net on the tasks of this study
 FIRST = training.FIRST
-USES = ("sharpen", "refocus")
-LOSSES_OF = {False: (L1, L1_FFT, SEARCH, WINDOWS, MIX, MAGNITUDES), True: (L1, L1_FFT, MAGNITUDES, COMPLEX)}
+USES = ("refocus", "sharpen")
+LOSSES_OF = {False: (LOSSES["BlurSim magnitude p=1 0 window=32 quarter"], LOSSES["BlurSim magnitude p=1 0"])}
 
 
 class Pair(NamedTuple):
