@@ -303,7 +303,7 @@ def in_short(cells: Cells) -> str:
     gain = lambda task: plus_minus(paired(cells, (task, ADVISED.name), (task, L1.name)), 1)
     words = (
         f"In [the study]({GUIDE.parent.name}/{GUIDE.name}), on other photographs and scored against aligned targets, "
-        f"the same call gained {gain('render-shift2')} dB over L1 where targets were shifted by up to 2 px, "
+        f"`{ADVISED.name}` gained {gain('render-shift2')} dB over L1 where targets were shifted by up to 2 px, "
         f"{gain('render-parallax')} where they were warped, and {gain('render-stereo-colour')} with real parallax "
         f"(± is the 95 % interval over seeds). With a U-Net in colour it gained {gain('render-shift2-colour-unet')} dB."
     )
