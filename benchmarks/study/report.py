@@ -6,15 +6,14 @@ Writes the pages of tables/, the parts of docs/choosing.md and README.md between
 import itertools
 import json
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.study import pictures
-from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MIX, SEARCH_PER_PIXEL, SPECTRUM, SQUARE, Loss
+from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MIX, SEARCH_PER_PIXEL, SPECTRUM, SQUARE
 from benchmarks.study.networks import Network, UNet
 from benchmarks.study.pictures import GUIDE
 from benchmarks.study.results import (
@@ -186,30 +185,18 @@ def frames_page() -> str:
 # The guide and the README
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A part of the guide's first table: a loss, and the tasks on which it is compared."""
-
-    data: str
-    loss: Loss
-    measured: Sequence[str]
-
-
+# The parts of the guide's first table: the data, a loss, and the tasks on which it is compared
 ADVICE = [
-    Advice(
+    (
         "**Blurred targets, misaligned**: refocusing, bokeh",
         ADVISED,
-        ("render-shift2", "render-parallax", "render-stereo-colour", "render-shift2-colour-unet"),
+        "render-shift2 render-parallax render-stereo-colour render-shift2-colour-unet",
     ),
-    Advice("**Blurred targets, aligned** or [registered](#register-first)", COMPLEX, ("render", "render-unet")),
-    Advice("**Sharp targets, misaligned**", MIX, ("shift2", "stereo-colour", "shift2-unet")),
-    Advice("**Sharp targets, aligned** or [registered](#register-first)", COMPLEX, ("aligned", "aligned-unet")),
-    Advice("**Noisy targets, misaligned**", MIX, ("shift2-noisy5", "shift2-noisy5-unet")),
-    Advice(
-        "**Noisy targets, aligned** or [registered](#register-first)",
-        COMPLEX,
-        ("aligned-noisy5", "aligned-noisy5-unet"),
-    ),
+    ("**Blurred targets, aligned** or [registered](#register-first)", COMPLEX, "render render-unet"),
+    ("**Sharp targets, misaligned**", MIX, "shift2 stereo-colour shift2-unet"),
+    ("**Sharp targets, aligned** or [registered](#register-first)", COMPLEX, "aligned aligned-unet"),
+    ("**Noisy targets, misaligned**", MIX, "shift2-noisy5 shift2-noisy5-unet"),
+    ("**Noisy targets, aligned** or [registered](#register-first)", COMPLEX, "aligned-noisy5 aligned-noisy5-unet"),
 ]
 MISALIGNED = {
     "shift2": "shift of 2 px",
@@ -234,13 +221,12 @@ def verdict(gain: tuple[float, float]) -> str:
 
 def advice(cells: Cells) -> str:
     rows = [["your data", "call", "measured on", "dB over L1", "dB over L1 + FFT", "seeds"]]
-    for of in ADVICE:
-        for i, task in enumerate(of.measured):
-            if (task, of.loss.name) in cells:
-                found = [paired(cells, (task, of.loss.name), (task, rival.name)) for rival in (L1, L1_FFT)]
-                call = as_code(of.loss.name).replace("L1 + `", "`l1 + ")
-                first = ["", ""] if i else [of.data, call]
-                seeds = str(len(cells[task, of.loss.name]))
+    for data, loss, measured in ADVICE:
+        for i, task in enumerate(measured.split()):
+            if (task, loss.name) in cells:
+                found = [paired(cells, (task, loss.name), (task, rival.name)) for rival in (L1, L1_FFT)]
+                first = ["", ""] if i else [data, as_code(loss.name).replace("L1 + `", "`l1 + ")]
+                seeds = str(len(cells[task, loss.name]))
                 rows.append([*first, measured_on(task), *map(verdict, found), seeds])
     return markdown(rows).replace("---: | ---: |", "--- | --- |", 1)
 
