@@ -86,6 +86,79 @@ class Fourier(LinearMap):
 
 
 @dataclass(frozen=True)
+class Windows(LinearMap):
+    """The unitary DFTs of windows that overlap, of an image reflected beyond its border (SPEC 3.7).
+
+    A window is tapered where it overlaps its neighbours, along every axis, so that each pixel counts alike: the squares
+    of the tapers add up to a constant.
+    """
+
+    size: int  # of a window along every axis
+
+    @property
+    def overlap(self) -> int:
+        return self.size // 4
+
+    @property
+    def hop(self) -> int:
+        return self.size - self.overlap
+
+    @property
+    def count(self) -> int:
+        return math.prod(self._pixels(length).size for length in self.shape)
+
+    def __call__(self, x: Array) -> list[Array]:
+        first = self.axes[0]
+        for length in self.shape:  # each in turn the first of the last n axes
+            x = jnp.take(x, self._pixels(length), first, mode="clip")
+            x = self._tapered(jnp.moveaxis(x, first, -1))
+        return self._fourier(x)
+
+    def transpose(self, components: list[Array]) -> Array:
+        x = self._fourier.transpose(components)
+        first = self.axes[0]
+        for length in reversed(self.shape):
+            x = lax.collapse(jnp.moveaxis(self._tapered(x), first - 1, -2), -2)
+            # Gathered, not scattered, and one row after the other: XLA makes one loop of it all.
+            once, *again = (jnp.take(x, row, -1, mode="fill", fill_value=0) for row in self._places(length))
+            x = jnp.moveaxis(sum(again, once), -1, first)
+        return x
+
+    def total(self, values: Array) -> Array:
+        return jnp.sum(self._fourier.total(values), self.axes)
+
+    def signed(self, lengths: Array, first: Array) -> Array:
+        return self._fourier.signed(lengths, first)
+
+    @property
+    def _fourier(self) -> Fourier:
+        return Fourier((self.size,) * len(self.shape))
+
+    def _tapered(self, x: Array) -> Array:
+        """x, of which the last axis is one of a window."""
+        i = np.arange(self.size)
+        rise = np.minimum(1, (np.minimum(i, i[::-1]) + 0.5) / self.overlap)
+        taper = np.sin(np.pi / 2 * rise) * np.sqrt(self.size / self.hop)
+        return x * np.array(taper, x.dtype, ndmin=x.ndim)
+
+    def _pixels(self, length: int) -> np.ndarray:
+        """The pixel at each place of each window along an axis, the image being reflected: (windows, size)."""
+        starts = np.arange(-self.overlap, length, self.hop)
+        pixels = starts[:, None] + np.arange(self.size)
+        return length - 1 - np.abs(length - 1 - np.abs(pixels))
+
+    def _places(self, length: int) -> np.ndarray:
+        """Where each pixel is in the windows: (times, length), a place beyond the last where it is there less often."""
+        pixels = self._pixels(length).ravel()
+        places = np.argsort(pixels, kind="stable")
+        pixels = pixels[places]
+        times = np.arange(pixels.size) - np.searchsorted(pixels, pixels)
+        rows = np.full((times.max() + 1, length), pixels.size)
+        rows[times, pixels] = places
+        return rows
+
+
+@dataclass(frozen=True)
 class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
