@@ -226,7 +226,7 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
     if mask is not None:
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = torch.where(mask.bool(), x, y)
-        x = inside if mask.dtype == torch.bool else y + mask.to(dtype) * (inside - y)
+        x = inside if mask.dtype == torch.bool else (y + mask * (inside - y)).to(dtype)
     # Of one order in memory, so that equal images are computed, and rounded, alike.
     last = tuple(range(-len(options.axes), 0))
     x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
