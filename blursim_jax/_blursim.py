@@ -247,7 +247,8 @@ def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[
 
 def _typical(x: Array, n: int) -> Array:
     """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
-    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+    places = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
+    a, b, c = (x[place] for place in places)
     return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 

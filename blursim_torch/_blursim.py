@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,9 +106,9 @@ def blursim(
     if isinstance(alpha, Real) and alpha in (0, 1):
         # Known before anything is computed: one term is enough.
         return _loss(x, y, mask, options, [_specific if alpha else _general])
-    dtype = _dtype(x, y)
-    # As a product a number stays one that a compiled program may change.
-    alpha = alpha.to(dtype) if isinstance(alpha, Tensor) else torch.ones((), dtype=dtype, device=x.device) * float(alpha)
+    one = torch.ones((), dtype=_dtype(x, y), device=x.device)
+    # A number becomes a tensor as a product: torch.compile then treats it as one that may change.
+    alpha = alpha.to(one.dtype) if isinstance(alpha, Tensor) else float(alpha) * one
     return _loss(x, y, mask, options, [_general, _specific], alpha)
 
 
@@ -239,7 +239,8 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
 
 def _typical(x: Tensor, n: int) -> Tensor:
     """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
-    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+    places: list[Any] = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
+    a, b, c = (x[place] for place in places)
     return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 

@@ -1,8 +1,8 @@
 """M_p(|A x| - |A y|), A being a linear map, and its derivative (SPEC 3, 4, 7).
 
-With d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d and s one number per image, the gradient for x is
-s A^T(u A x / |A x|), and that for y is -s A^T(u A y / |A y|). They are formed with the value, when all that they need is
-at hand. Derivatives of higher order are those of these formulas.
+Let d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d, and s is one number per image. Then the gradient for
+x is s A^T(u A x / |A x|), and the one for y is -s A^T(u A y / |A y|). Both are formed along with the value, while all
+that they need is at hand. Derivatives of higher order are those of these formulas.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from blursim_torch._maps import LinearMap
 
 
 class Distance(NamedTuple):
-    """M_p(|A x| - |A y|) of each image in a unit, or M_p(|A (x - y)|) where vectors, or complex numbers, are compared."""
+    """M_p(|A x| - |A y|) in some unit, or M_p(|A (x - y)|) if vectors (or complex numbers) are compared."""
 
     A: LinearMap
     p: int
@@ -43,8 +43,8 @@ class Found(NamedTuple):
 
 Prepare = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-# A private name; without it everything counts as watched. The documented way, a Function with setup_context and jvp, can
-# be differentiated again from saved tensors alone, which must not change before a first backward that needs none of them.
+# A private name; without it everything counts as watched. The documented alternative, a Function with setup_context and
+# jvp, differentiates again from tensors saved for backward, so images could not be overwritten before a first backward.
 _functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
@@ -56,7 +56,7 @@ def blend(
     y: Tensor,
     mask: Tensor | None,
 ) -> Tensor:
-    """(1 - alpha) times the first distance plus alpha times the second, or one alone, of the images of prepare(...)."""
+    """(1 - alpha) times the first distance plus alpha times the second, or one alone, for the prepared images."""
     if not torch.is_grad_enabled() or _is_watched(x, y, mask, alpha):
         return _blend(distances, alpha, *prepare(x, y, mask)).value
     remembered = None
@@ -90,7 +90,8 @@ class _Blend(torch.autograd.Function):
         for_x, for_y, for_alpha = ctx.saved_tensors
         if inputs is not None and torch.is_grad_enabled():
             x, y, mask, alpha = inputs.saved_tensors
-            _, for_x, for_y, for_alpha = _blend(distances, alpha, *prepare(x, y, mask), ctx.needs_input_grad[:3])
+            x, y = prepare(x, y, mask)
+            _, for_x, for_y, for_alpha = _blend(distances, alpha, x, y, ctx.needs_input_grad[:3])
         of_pixels = _expand(cotangent, distances[0].A)
         return (
             None if for_x is None else of_pixels * for_x,
@@ -118,7 +119,7 @@ class _Inputs(torch.autograd.Function):
 
 
 def _is_watched(*tensors: Tensor | None) -> bool:
-    """Whether more than plain autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
+    """Whether anything but plain autograd differentiates or traces: torch.func, forward mode, export, TorchScript."""
     # PyTorch documents is_tracing, but its type stubs don't export it.
     if _functorch_is_active() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
@@ -148,8 +149,9 @@ def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) 
     A, p, vectors, unit = distance
     d, *entries = compare(distance, x, y)
     value, u = power_mean(A, d, p), d.sign() if p == 1 else d
-    for_x = for_y = None
-    if wanted[0] or vectors and wanted[1]:
+    for_x: Any = None
+    for_y = None
+    if wanted[0] or (vectors and wanted[1]):
         for_x = gradient(distance, u, entries[0])
     if wanted[1]:
         for_y = -for_x if vectors else gradient(distance, -u, entries[1])
