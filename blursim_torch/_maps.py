@@ -74,7 +74,7 @@ class Fourier(LinearMap):
         front, zero = tuple(range(len(self.shape))), torch.zeros((), dtype=torch.long, device=lengths.device)
         lengths, first = (values.movedim(self.axes, front) for values in (lengths, first))
         dc = (zero,) * len(front)
-        return lengths.index_put(dc, first[dc]).movedim(front, self.axes)
+        return lengths.index_put(dc, first[(0,) * len(front)]).movedim(front, self.axes)
 
     def whole(self, half: Tensor) -> Tensor:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
