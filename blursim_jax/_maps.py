@@ -57,7 +57,7 @@ class Identity(LinearMap):
 
 
 class Fourier(LinearMap):
-    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+    """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
 
     def __call__(self, x: Array) -> list[Array]:
         X = jnp.fft.rfftn(x, axes=self.axes, norm="ortho")
@@ -79,7 +79,7 @@ class Fourier(LinearMap):
         return select(sum(others, index) == 0, first, lengths)
 
     def whole(self, half: Array) -> Array:
-        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        """All N entries of an even spectrum, given one half: the entry at -f is the one at f."""
         mirror = jnp.flip(half[..., 1 : (self.shape[-1] + 1) // 2], self.axes)
         mirror = jnp.roll(mirror, (1,) * (len(self.shape) - 1), self.axes[:-1])
         return jnp.concatenate([half, mirror], -1)
@@ -89,8 +89,8 @@ class Fourier(LinearMap):
 class Windows(LinearMap):
     """The unitary DFTs of overlapping windows of an image, which is reflected beyond its border (SPEC 3.7).
 
-    A window is tapered where it overlaps its neighbours, along every axis, so that each pixel counts alike: the squares
-    of the tapers add up to a constant.
+    Along every axis a window is tapered where it overlaps its neighbours. The squares of the tapers add up to a
+    constant, so that each pixel counts alike.
     """
 
     size: int  # of a window along every axis
@@ -163,8 +163,8 @@ class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
-    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
-    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums.
+    along the axis of the component and (1+z) along the others. These are sums of neighbours, scaled once at the
+    end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
     size: int
@@ -235,7 +235,7 @@ def _mirrored(x: Array, axis: int, width: int, mirror: Literal["reflect", "symme
 
 
 def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
-    """Of each two neighbours along an axis the first, and the second."""
+    """The first and the second of each two neighbours along an axis."""
     length = x.shape[axis]
     return lax.slice_in_dim(x, 0, length - 1, axis=axis), lax.slice_in_dim(x, 1, length, axis=axis)
 

@@ -2,7 +2,7 @@
 
 Let d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d, and s is one number per image. Then the gradient for
 x is s A^T(u A x / |A x|), and the one for y is -s A^T(u A y / |A y|). Both are formed along with the value, while all
-that they need is at hand. Derivatives of higher order are those of these formulas.
+that they need is at hand. Higher derivatives are those of these formulas.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ def blend(
 
 
 class _Blend(torch.autograd.Function):
-    """Backward is a product with what forward formed. To be differentiated again it forms that anew, of the inputs."""
+    """Backward multiplies by what forward formed. To be differentiated again, it forms that anew from the inputs."""
 
     @staticmethod
     def forward(
@@ -145,7 +145,7 @@ def _blend(
 
 
 def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) -> tuple[Any, ...]:
-    """M_p of each image, s, and the gradients for x and for y, but for s."""
+    """M_p of each image, s, and the gradients for x and y without the factor s."""
     A, p, vectors, unit = distance
     d, *entries = compare(distance, x, y)
     value, u = power_mean(A, d, p), d.sign() if p == 1 else d
@@ -159,7 +159,7 @@ def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) 
 
 
 def compare(distance: Distance, x: Tensor, y: Tensor) -> list[Any]:
-    """d of each entry, and the entries that it is made of: A x and A y, or where vectors are compared A (x - y)."""
+    """d of each entry, and the entries it comes from: A x and A y, or A (x - y) where vectors are compared."""
     A = distance.A
     if distance.vectors:
         Az = measure(A, x - y)
@@ -179,7 +179,7 @@ def measure(A: LinearMap, x: Tensor) -> Entries:
 
 
 def gradient(distance: Distance, u: Tensor, Ax: Entries) -> Tensor:
-    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
+    """A^T(u A x / |A x|), and A^T(u) for entries that keep their sign."""
     over = _over(u, Ax.lengths)
     first, *others = (over * component for component in Ax.components)
     return distance.A.transpose([first if distance.vectors else distance.A.signed(first, u), *others])
@@ -204,7 +204,7 @@ def _weighted_sum(weights: Sequence[Any], values: Sequence[Tensor]) -> Tensor:
 
 
 def _expand(values: Tensor, A: LinearMap) -> Tensor:
-    """One value for each image, to be multiplied by images."""
+    """One value for each image, shaped to multiply images by."""
     return values[(..., *(None for _ in A.shape))]
 
 

@@ -53,7 +53,7 @@ class Identity(LinearMap):
 
 
 class Fourier(LinearMap):
-    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+    """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         X = torch.fft.rfftn(x, dim=self.axes, norm="ortho")
@@ -77,7 +77,7 @@ class Fourier(LinearMap):
         return lengths.index_put(dc, first[(0,) * len(front)]).movedim(front, self.axes)
 
     def whole(self, half: Tensor) -> Tensor:
-        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        """All N entries of an even spectrum, given one half: the entry at -f is the one at f."""
         mirror = half[..., 1 : (self.shape[-1] + 1) // 2].flip(self.axes)
         mirror = mirror.roll((1,) * (len(self.shape) - 1), self.axes[:-1]) if len(self.shape) > 1 else mirror
         return torch.cat([half, mirror], -1)
@@ -87,8 +87,8 @@ class Fourier(LinearMap):
 class Windows(LinearMap):
     """The unitary DFTs of windows that overlap by a quarter, of an image reflected at its borders (SPEC 3.7).
 
-    Along every axis a window is tapered over what it shares with its neighbours, where the squares of both tapers add
-    up to a constant: so each pixel counts alike. Windows have two axes where an image has one, (*counts, *sizes).
+    Along every axis a window is tapered where it overlaps its neighbours. The squares of the tapers add up to a
+    constant, so that each pixel counts alike. Windows have two axes for each axis of an image: (*counts, *sizes).
     """
 
     size: int  # of a window along every axis
@@ -124,20 +124,20 @@ class Windows(LinearMap):
         return self.fourier.signed(lengths, first)
 
     def _taper(self, x: Tensor) -> Tensor:
-        """A window's weights, as large as it, in the dtype and on the device of x."""
+        """The weights of a window's pixels, in the dtype and on the device of x."""
         i = torch.arange(self.size, dtype=x.dtype, device=x.device) + 0.5
         rise = (torch.minimum(i, self.size - i) / self.overlap).clamp(max=1)
         taper = torch.sin(math.pi / 2 * rise) * math.sqrt(self.size / self.hop)
         return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))
 
     def _reflected(self, x: Tensor, axis: int) -> Tensor:
-        """x as far as its windows go: beyond both ends of an axis its reflection, which doesn't repeat the end."""
+        """x, extended as far as its windows go by its reflection, which doesn't repeat the end."""
         length, before, after = x.shape[axis], self.overlap, self._after(axis)
         first, last = x.narrow(axis, 1, before), x.narrow(axis, length - 1 - after, after)
         return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
 
     def _folded(self, x: Tensor, axis: int) -> Tensor:
-        """The transpose of _reflected: what lies beyond an end is added to the pixels that it is the image of."""
+        """The transpose of _reflected: what is beyond an end is added to the pixels that it reflects."""
         length, before, after = self.shape[axis], self.overlap, self._after(axis)
         first, x, last = x.split([before, length, after], axis)
         others = (0, 0) * (-1 - axis)
@@ -163,8 +163,8 @@ class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
-    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
-    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums.
+    along the axis of the component and (1+z) along the others. These are sums of neighbours, scaled once at the
+    end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
     size: int
@@ -231,11 +231,11 @@ def _mirrored(x: Tensor, axis: int, width: int, mirror: Literal["reflect", "symm
 
 
 def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Of each two neighbours along an axis the first, and the second."""
+    """The first and the second of each two neighbours along an axis."""
     length = x.shape[axis]
     return x.narrow(axis, 0, length - 1), x.narrow(axis, 1, length - 1)
 
 
 def _along(values: Tensor, axis: int) -> Tensor:
-    """Values in a row, laid along an axis that is counted from the end."""
+    """A row of values, laid along an axis that is counted from the end."""
     return values[(..., *(None for _ in range(1, -axis)))]

@@ -19,7 +19,7 @@ import startup
 
 ROOT = Path(__file__).parents[1]
 
-SHAPE = (3, 24, 17)
+SHAPE = (3, 36, 33)
 ENTER = {"jax": contestants.of_jax, "torch": contestants.of_torch}
 
 
@@ -33,7 +33,7 @@ def blursim_of(entrants):
     backend = "jax" if entrants["blursim"].backend == "jax" else "torch"
     package = importlib.import_module(f"blursim_{backend}")
     to = np.asarray if backend == "jax" else importlib.import_module("torch").from_numpy
-    return lambda *images, **options: float(package.blursim(*map(to, images), contestants.ALPHA, **options))
+    return lambda *images, **options: float(package.blursim(*map(to, images), **{"alpha": contestants.ALPHA} | options))
 
 
 def test_floor_is_the_transforms_of_both_images_and_one_back(entrants):
@@ -49,7 +49,7 @@ def test_floor_is_the_transforms_of_both_images_and_one_back(entrants):
 def test_every_blursim_contestant_is_blursim_with_its_options(entrants):
     loss = blursim_of(entrants)
     variants = contestants.DEFAULT | contestants.OTHERS
-    assert len(variants) == 4
+    assert len(variants) == 6
     for name, options in variants.items():
         assert name == ", ".join(
             ["blursim", *(f"{word}={value!r}".replace("'", '"') for word, value in options.items())]
@@ -270,7 +270,7 @@ def test_plot_is_drawn(tmp_path):
 
 
 def test_results_on_disk_have_the_schema_of_a_new_run(tmp_path):
-    words = ["--backends=jax", "--sections=batches", "--shapes=2x16x16", "--rounds=2", "--threads=1", "--output"]
+    words = ["--backends=jax", "--sections=batches", "--shapes=2x32x32", "--rounds=2", "--threads=1", "--output"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *words, str(tmp_path / "new.json")]
     subprocess.run(command, check=True, env=environment, capture_output=True)

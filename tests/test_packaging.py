@@ -257,9 +257,9 @@ def test_sdist_holds_what_it_is_made_and_tested_from(distributions):
         "pyproject.toml",
         "PKG-INFO",
     }
-    assert names >= {
-        f"{folder}/{path.name}" for folder in ("tests", "examples") for path in (ROOT / folder).glob("*.py")
-    }
+    tested = {f"{folder}/{path.name}" for folder in ("tests", "examples") for path in (ROOT / folder).glob("*.py")}
+    assert names >= tested - {"tests/test_study.py"}
+    assert not any(name.startswith(("benchmarks/study", "tests/test_study")) for name in names)
     assert not any(Path(name).parts[:1] == (".venv",) or "output" in Path(name).parts for name in names)
 
 
