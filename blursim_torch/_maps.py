@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass
@@ -79,6 +80,81 @@ class Fourier(LinearMap):
         mirror = half[..., 1 : (self.shape[-1] + 1) // 2].flip(self.axes)
         mirror = mirror.roll((1,) * (len(self.shape) - 1), self.axes[:-1]) if len(self.shape) > 1 else mirror
         return torch.cat([half, mirror], -1)
+
+
+@dataclass
+class Windows(LinearMap):
+    """The unitary DFTs of windows that overlap by a quarter, of an image reflected at its borders (SPEC 3.7).
+
+    Along every axis a window is tapered over what it shares with its neighbours, where the squares of both tapers add
+    up to a constant: so each pixel counts alike. Windows have two axes where an image has one, (*counts, *sizes).
+    """
+
+    size: int  # of a window along every axis
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.overlap = self.size // 4
+        self.hop = self.size - self.overlap
+        self.windows = tuple(-(-(length + self.overlap) // self.hop) for length in self.shape)  # along each axis
+        self.fourier = Fourier((self.size,) * len(self.shape))
+        self.count = math.prod(self.windows) * self.fourier.count
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        for axis in self.axes:
+            x = self._reflected(x, axis)
+        for _ in self.axes:  # each time the first spatial axis: the windows' own go to the end
+            x = x.unfold(self.axes[0], self.size, self.hop)
+        return self.fourier(x.contiguous() * self._taper(x))
+
+    def transpose(self, components: list[Tensor]) -> Tensor:
+        x = self.fourier.transpose(components) * self._taper(components[0])
+        for axis in self.axes:  # the first pair of axes, of counts and sizes, side by side
+            x = self._joined(x.movedim(axis, 2 * axis + 1), 2 * axis)
+        for axis in self.axes:
+            x = self._folded(x, axis)
+        return x
+
+    def total(self, values: Tensor) -> Tensor:
+        return self.fourier.total(values).sum(self.axes)
+
+    def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
+        """DC of every window (SPEC 3.3)."""
+        return self.fourier.signed(lengths, first)
+
+    def _taper(self, x: Tensor) -> Tensor:
+        """A window's weights, as large as it, in the dtype and on the device of x."""
+        i = torch.arange(self.size, dtype=x.dtype, device=x.device) + 0.5
+        rise = (torch.minimum(i, self.size - i) / self.overlap).clamp(max=1)
+        taper = torch.sin(math.pi / 2 * rise) * math.sqrt(self.size / self.hop)
+        return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))
+
+    def _reflected(self, x: Tensor, axis: int) -> Tensor:
+        """x as far as its windows go: beyond both ends of an axis its reflection, which doesn't repeat the end."""
+        length, before, after = x.shape[axis], self.overlap, self._after(axis)
+        first, last = x.narrow(axis, 1, before), x.narrow(axis, length - 1 - after, after)
+        return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
+
+    def _folded(self, x: Tensor, axis: int) -> Tensor:
+        """The transpose of _reflected: what lies beyond an end is added to the pixels that it is the image of."""
+        length, before, after = self.shape[axis], self.overlap, self._after(axis)
+        first, x, last = x.split([before, length, after], axis)
+        others = (0, 0) * (-1 - axis)
+        first = pad(first.flip(axis), (*others, 1, length - 1 - before))
+        last = pad(last.flip(axis), (*others, length - 1 - after, 1))
+        return x + first + last
+
+    def _joined(self, x: Tensor, axis: int) -> Tensor:
+        """The transpose of unfold: the windows along an axis, and their pixels along the next, added where they meet."""
+        rising, level, falling = x.split([self.overlap, self.hop - self.overlap, self.overlap], axis + 1)
+        first, before = rising.split([1, x.shape[axis] - 1], axis)
+        after, last = falling.split([x.shape[axis] - 1, 1], axis)
+        shared = torch.cat([first, after + before], axis)
+        return torch.cat([torch.cat([shared, level], axis + 1).flatten(axis, axis + 1), last.squeeze(axis)], axis + 1)
+
+    def _after(self, axis: int) -> int:
+        """How far the last window goes beyond the end of an axis."""
+        return self.windows[axis] * self.hop - self.shape[axis]
 
 
 @dataclass
