@@ -1,4 +1,4 @@
-"""The contestants of a benchmark, as calls without arguments on given images, in JAX and in PyTorch."""
+"""The contestants of a benchmark, as calls without arguments on given images, in JAX and PyTorch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     'blursim, spectrum="complex"': {"spectrum": "complex"},
     'blursim, p=2, spectrum="complex", edges="vector"': {"p": 2, "spectrum": "complex", "edges": "vector"},
 }
-# Sections in which other options than the default ones compete.
+# Sections in which options other than the defaults compete.
 WHOLE = ("batches", "volumes")
 
 
@@ -42,12 +42,12 @@ def images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spatial(section: str) -> tuple[int, ...]:
-    """Of volumes three axes, of images two."""
+    """Three axes for volumes, two for images."""
     return (-3, -2, -1) if section in ("volumes", "volume-peers") else (-2, -1)
 
 
 def floor(fft: Any, axes: tuple[int, ...], x: Any, y: Any) -> Any:
-    """The FFTs that no implementation can leave out: forward."""
+    """The FFTs that no implementation can do without, forward."""
     return fft.rfftn(x, None, axes), fft.rfftn(y, None, axes)
 
 
@@ -58,7 +58,7 @@ def floor_backward(fft: Any, axes: tuple[int, ...], x: Any, y: Any) -> Any:
 
 
 def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
-    """Everything jitted; only the floor and the default loss but in section "batches"."""
+    """Everything jitted; outside the WHOLE sections only the floor and the default loss."""
     import jax
     import jax.numpy as jnp
 
@@ -81,7 +81,7 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
 
         return Contestant("jax", name, partial(jax.jit(loss), x, y), partial(gradient, x, y), memory)
 
-    # No FFT exists for half precision: its floor is that of float32.
+    # There is no FFT in half precision: its floor is float32's.
     wide = [image.astype(jnp.promote_types(dtype, jnp.float32)) for image in (x, y)]
     forward, backward = (jax.jit(partial(f, jnp.fft, axes)) for f in (floor, floor_backward))
     contestants = [Contestant("jax", FLOOR, partial(forward, *wide), partial(backward, *wide))]
@@ -94,14 +94,14 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
 
 
 def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], section: str) -> list[Contestant]:
-    """Eager and compiled, as `kinds` says; peers in their sections, other options of ours in WHOLE ones."""
+    """Eager, compiled or both, as in `kinds`; peers in their sections, our other options in the WHOLE ones."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     import blursim_torch
 
     class Launches(TorchDispatchMode):
-        """Counts what is no view and makes no empty memory, and what it reads and writes."""
+        """Counts operations, except views and empty allocations, and what they read and write."""
 
         count, bytes = 0, 0
 
@@ -132,7 +132,7 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
             return value, *torch.autograd.grad(value, leaf)
 
         def memory() -> float:
-            """What autograd keeps alive until the backward beside x and y themselves, each storage once."""
+            """What autograd keeps until the backward pass in addition to x and y, each storage once."""
             kept: list[torch.Tensor] = []
             keep = lambda saved: kept.append(saved) or saved
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
@@ -169,6 +169,6 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
         published = partial(peers.published, x.numpy(), y.numpy(), ALPHA)
         contestants.append(Contestant("numpy", "published BlurSim", published))
     if section in WHOLE:
-        # Last, so that the floor, which comes next, finds caches that are no colder than those of the others.
+        # Last, so that the floor, which is next, finds caches as warm as the others do.
         contestants.append(contestant("torch eager", "mean squared error", torch.nn.functional.mse_loss))
     return contestants

@@ -1,4 +1,4 @@
-"""What a user would pick instead: other losses in eager PyTorch, and BlurSim as it was published."""
+"""What a user would pick instead: other losses in eager PyTorch, and BlurSim as published."""
 
 import functools
 import importlib
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def published(x: np.ndarray, y: np.ndarray, alpha: float) -> float:
-    """BlurSim with the arithmetic of the code of 2023: NumPy and OpenCV, one grey image after the other.
+    """BlurSim with the arithmetic of the code of 2023: NumPy and OpenCV, one grey image at a time.
 
     It compares the complex DFTs and the lengths of the 5 x 5 Sobel vectors, divides both norms by
     H W, and has no gradient: blursim(..., spectrum="complex", p=2, normalization="area"), mean over the images.
@@ -84,10 +84,10 @@ def installed(section: str) -> dict[str, Callable[..., Any]]:
 
 
 def _nchw(x: Any) -> Any:
-    """Grey images as these losses want them: with an axis for the channels."""
+    """Grey images with a channel axis, as these losses expect them."""
     return x if x.ndim == 4 else x.reshape(-1, 1, *x.shape[-2:])
 
 
 def _ncdhw(x: Any) -> Any:
-    """Grey volumes, with an axis for the channels."""
+    """Grey volumes with a channel axis."""
     return x[:, None]

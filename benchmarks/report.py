@@ -2,22 +2,35 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import peers
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "speed.md"
+README = HERE.parent / "README.md"
 PLOT = HERE / "results" / "ratio.png"
 START, END = "<!-- speed table: start -->", "<!-- speed table: end -->"
+SHORT_START, SHORT_END = "<!-- speed in short: start -->", "<!-- speed in short: end -->"
 FLOOR = "FFT floor"
 SECTIONS = {
     "batches": "Batches",
-    "peers": "Against what you would use instead",
+    "peers": "Alternatives",
     "volumes": "Volumes",
-    "volume-peers": "Volumes, against what you would use instead",
-    "sides": "Against size",
+    "volume-peers": "Alternatives for volumes",
+    "sides": "By size",
     "odd": "Odd, prime and non-square sizes",
+}
+# Rows of the README: (backend, name) -> label.
+IN_SHORT = {
+    ("jax", "blursim"): "JAX, jitted",
+    ("torch.compile", "blursim"): "PyTorch, compiled",
+    ("torch eager", "blursim"): "PyTorch, eager",
+    ("torch eager", "focal-frequency-loss"): "focal-frequency-loss, eager",
+    ("torch eager", "kornia SSIM"): "kornia's SSIM, eager",
 }
 STEADY = 1.25
 
@@ -34,6 +47,27 @@ def tables(results: dict[str, Any], sections: Iterable[str] = SECTIONS) -> str:
                     table(rows),
                 ]
     return "\n\n".join(found)
+
+
+def in_short(all_results: list[dict[str, Any]], shape: tuple[int, ...] = (16, 256, 256)) -> str:
+    """The README's table: one shape, out of the box and with freed memory kept."""
+    shown = [
+        row
+        for results in all_results
+        for row in results["measurements"]
+        if tuple(row["shape"]) == shape and row["section"] == ("peers" if row["name"] in peers.LOSSES else "batches")
+    ]
+    lines = ["| loss / with gradient | out of the box | freed memory kept |", "| --- | ---: | ---: |"]
+    for key, label in IN_SHORT.items():
+        cells = {row["keeps_memory"]: cell(row) for row in shown if (row["backend"], row["name"]) == key}
+        lines.append(f"| {label} | {cells.get(False, '')} | {cells.get(True, '')} |")
+    machine, date = all_results[0]["machine"], all_results[0]["date"]
+    images = f"{shape[0]} float32 images of {shape[1]} x {shape[2]}"
+    note = (
+        f"Times for {images}, as multiples of the time that the FFTs alone take in the same framework: "
+        f"{machine['cpu']}, {machine['cores']} cores, {date}.{unsteady(shown)}"
+    )
+    return "\n".join([*lines, "", textwrap.fill(note, 120)])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -59,7 +93,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def cell(row: dict[str, Any]) -> str:
-    """Ratios to the floor; of the floor itself the milliseconds."""
+    """Ratios to the floor; for the floor itself, milliseconds."""
     return " / ".join(entry(row[direction], row["name"] == FLOOR) for direction in ("forward", "backward"))
 
 
@@ -88,16 +122,17 @@ def heading(results: dict[str, Any]) -> str:
 
 
 def unsteady(rows: list[dict[str, Any]]) -> str:
-    """A warning, where another's work on the machine shows in the floor."""
+    """A warning if other work on the machine shows in the floor."""
     floors = [row[direction] for row in rows if row["name"] == FLOOR for direction in ("forward", "backward")]
     wavering = [f for f in floors if f["quartiles"][1] > STEADY * f["quartiles"][0]]
     if not wavering:
         return ""
-    return f" The machine was busy: in {len(wavering)} of {len(floors)} contests the floor's quartiles lie 25 % apart."
+    apart = f"{len(wavering)} of {len(floors)} contests"
+    return f" The machine was busy: in {apart} the floor's quartiles are over 25 % apart."
 
 
 def insert(page: str, text: str, start: str = START, end: str = END) -> str:
-    """The page with what stands between the two markers replaced."""
+    """The page with the text between the two markers replaced."""
     before, found_start, rest = page.partition(start)
     _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
@@ -151,6 +186,7 @@ def main() -> None:
     seen = [results for results in all_results if {row["section"] for row in results["measurements"]} & {*shown}]
     text = "\n\n".join(tables(results, shown) for results in seen)
     PAGE.write_text(insert(PAGE.read_text(), text))
+    README.write_text(insert(README.read_text(), in_short(all_results), SHORT_START, SHORT_END))
     plot(all_results, PLOT)
 
 

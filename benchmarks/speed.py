@@ -1,10 +1,10 @@
-"""How fast: BlurSim and what a user would pick instead, against the FFTs that it cannot do without.
+"""Times of BlurSim, and of what a user would pick instead, relative to the FFTs that it can't do without.
 
     python benchmarks/speed.py            # CPU, both backends, all sections: prints tables, writes results/*.json
     python benchmarks/speed.py --device gpu
     python benchmarks/report.py           # the table of docs/speed.md and the plot, from results/*.json
 
-README.md beside this file says how the times are taken and how to read them.
+README.md in this folder explains how the times are taken and how to read them.
 """
 
 import argparse
@@ -31,16 +31,16 @@ BATCHES = ["16x256x256", "4x512x512", "1x1024x1024"]
 GPU_BATCHES = ["16x3x512x512", "4x3x1080x1920"]
 SIDES = ["1x128x128", "1x256x256", "1x512x512", "1x1024x1024", "1x2048x2048", "1x4096x4096"]
 VOLUMES = ["2x64x128x128", "1x128x256x256"]
-# Odd, prime, and as cameras and screens have them.
+# Odd, prime, and those of cameras and screens.
 ODD = ["16x255x255", "16x257x257", "1x509x1021", "1x720x1280", "1x1023x1025", "1x1080x1920"]
 PATIENCE, LEAST_ROUNDS = 60, 5
 THREADS = {"jax": 2, "torch": 1, "peers": 1}
 PEERS = ["kornia", "monai", "pytorch-msssim", "focal-frequency-loss", "opencv-python-headless"]
-# A floor and its contestants share a process; JAX and PyTorch, whose thread pools disturb each other, do not. Nor do
-# peers and the rest: up to a hundred times the floor's time and memory, they change what it finds at its next turn.
+# A floor and its contestants share a process. JAX and PyTorch don't, as their thread pools disturb each other, nor do
+# peers and the rest: with up to a hundred times the floor's time and memory, peers slow the floor's next turn.
 PROCESSES = {"jax": ["jax"], "torch": ["eager", "compile"], "peers": ["eager"]}
-# What makes the C library keep freed memory, as it starts. Otherwise it gives large images back to the system, and
-# every call faults their pages in anew.
+# These make the C library keep freed memory. Otherwise it returns large images to the system, and every call faults
+# their pages in anew.
 KEEP_MEMORY = {"MALLOC_TOP_PAD_": 2**28, "MALLOC_MMAP_THRESHOLD_": 2**30, "MALLOC_TRIM_THRESHOLD_": 2**31}
 
 
@@ -93,7 +93,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def limit(options: argparse.Namespace, process: str) -> None:
-    """Before any framework is imported: its device, and its threads (XLA starts as many as it may run on)."""
+    """Sets device and threads, before any framework is imported (XLA starts a thread for each core it may run on)."""
     threads = options.threads or THREADS[process]
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if options.device == "cpu":
@@ -103,7 +103,7 @@ def limit(options: argparse.Namespace, process: str) -> None:
 
 
 def measure(process: str, kinds: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All contests of one process, a row for each contestant."""
+    """All contests of one process, one row for each contestant."""
     if process == "jax":
         import jax
 
@@ -186,7 +186,7 @@ def summary(times: list[float]) -> dict[str, Any]:
 
 
 def against_floor(summaries: list[Any]) -> list[Any]:
-    """Each with the ratio of its median to that of the floor, which is the first."""
+    """Each with the ratio of its median to the floor's, which is the first."""
     floor = summaries[0]["median"]
     return [{**each, "ratio": each["median"] / floor} if isinstance(each, dict) else each for each in summaries]
 

@@ -14,7 +14,7 @@ from blursim._checks import check_alpha, check_inputs
 from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_jax import _arrays
 from blursim_jax._distance import Distance, compare, evaluate
-from blursim_jax._maps import Fourier, Identity, Sobel, select
+from blursim_jax._maps import Fourier, Identity, LinearMap, Sobel, Windows, select
 
 Term = Callable[[tuple[int, ...], Options], Distance]
 
@@ -209,10 +209,13 @@ def _maps(x: Array, y: Array, options: Options) -> Maps:
 
 
 def _general(shape: tuple[int, ...], options: Options) -> Distance:
-    """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
+    """G = M_p(|X| - |Y|), or M_p(|X - Y|), X being the DFT of x or those of its windows (SPEC 3)."""
     vectors = options.spectrum == "complex"
-    parseval = vectors and options.p == 2
-    return Distance(Identity(shape) if parseval else Fourier(shape), options.p, vectors)
+    if options.window:
+        A: LinearMap = Windows(shape, options.window)
+    else:
+        A = Identity(shape) if vectors and options.p == 2 else Fourier(shape)
+    return Distance(A, options.p, vectors)
 
 
 def _specific(shape: tuple[int, ...], options: Options) -> Distance:

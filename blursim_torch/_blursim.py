@@ -12,7 +12,7 @@ from blursim._checks import check_alpha, check_inputs
 from blursim._options import Edges, Normalization, Options, Order, Reduction, Spectrum
 from blursim_torch import _arrays
 from blursim_torch._distance import Distance, blend, compare
-from blursim_torch._maps import Fourier, Identity, Sobel
+from blursim_torch._maps import Fourier, Identity, LinearMap, Sobel, Windows
 
 Term = Callable[[tuple[int, ...], Options], Distance]
 
@@ -203,10 +203,13 @@ def _maps(x: Tensor, y: Tensor, options: Options) -> Maps:
 
 
 def _general(shape: tuple[int, ...], options: Options) -> Distance:
-    """G = M_p(|X| - |Y|), or M_p(|X - Y|) (SPEC 3)."""
+    """G = M_p(|X| - |Y|), or M_p(|X - Y|), X being the DFT of x or those of its windows (SPEC 3)."""
     vectors = options.spectrum == "complex"
-    parseval = vectors and options.p == 2
-    return Distance(Identity(shape) if parseval else Fourier(shape), options.p, vectors)
+    if options.window:
+        A: LinearMap = Windows(shape, options.window)
+    else:
+        A = Identity(shape) if vectors and options.p == 2 else Fourier(shape)
+    return Distance(A, options.p, vectors)
 
 
 def _specific(shape: tuple[int, ...], options: Options) -> Distance:
@@ -223,7 +226,7 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
     if mask is not None:
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = torch.where(mask.bool(), x, y)
-        x = inside if mask.dtype == torch.bool else y + mask.to(dtype) * (inside - y)
+        x = inside if mask.dtype == torch.bool else (y + mask * (inside - y)).to(dtype)
     # Of one order in memory, so that equal images are computed, and rounded, alike.
     last = tuple(range(-len(options.axes), 0))
     x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))

@@ -71,9 +71,9 @@ class Fourier(LinearMap):
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
         """DC (SPEC 3.3)."""
-        zero = [_along(torch.arange(lengths.shape[a], device=lengths.device) == 0, a) for a in self.axes]
-        dc = (..., *(slice(1) for _ in self.shape))
-        return torch.where(functools.reduce(torch.logical_and, zero), first[dc], lengths)
+        start = -len(self.shape)
+        dc = first[(..., *(slice(1) for _ in self.shape))].flatten(start)
+        return lengths.flatten(start).slice_scatter(dc, -1, 0, 1).unflatten(-1, lengths.shape[start:])
 
     def whole(self, half: Tensor) -> Tensor:
         """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
@@ -163,7 +163,8 @@ class Sobel(LinearMap):
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
     along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
-    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums.
+    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums. Of two axes, the
+    components are those along the diagonals, turned by 45 degrees: vectors of the same length, from fewer sums.
     """
 
     size: int
@@ -173,8 +174,16 @@ class Sobel(LinearMap):
         """The sums' response to a slope of one intensity per pixel (SPEC 5.2)."""
         return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
 
+    @property
+    def _scale(self) -> float:
+        """Of the sums; diagonals are longer by a factor of sqrt(2)."""
+        return (2**0.5 if len(self.shape) == 2 else 1) / self.gain
+
     def __call__(self, x: Tensor) -> list[Tensor]:
-        corners = self._smooth(x, "reflect") / self.gain
+        corners = self._smooth(x, "reflect") * self._scale
+        if len(self.shape) == 2:
+            a, b, c, d = _corners(corners)
+            return [d - a, c - b]
         return [self._across(corners, own) for own in self.axes]
 
     def transpose(self, components: list[Tensor]) -> Tensor:
@@ -182,12 +191,17 @@ class Sobel(LinearMap):
 
         A is D^-1 E^T C E: C correlates the image's even extension E x, which is periodic, with the kernel; E^T adds
         what lies on one pixel, and E^T E = D, 1 on the border and 2 elsewhere along every axis. With B = 2 D^-1,
-        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. A component is odd
-        along its own axis: on the border across it, B is 0.
+        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. On the border across its
+        own axis a component is 0, as it must be here.
         """
-        first, *others = (self._across_transpose(c, own) for c, own in zip(components, self.axes, strict=True))
-        corners = sum(others, first)
-        return self._smooth(corners, "symmetric") / (self.gain * self._border(components[0]))
+        border = self._border(components[0])
+        if len(self.shape) == 2:
+            (a, _, _, d), (_, b, c, _) = (_corners(border * component) for component in components)
+            corners = (a - d) + (b - c)
+        else:
+            first, *others = (self._across_transpose(c * border, own) for c, own in zip(components, self.axes, strict=True))
+            corners = sum(others, first)
+        return self._smooth(corners, "symmetric") * (self._scale / border)
 
     def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -205,18 +219,17 @@ class Sobel(LinearMap):
         return x
 
     def _across_transpose(self, x: Tensor, own: int) -> Tensor:
-        x = x * self._border(x, own)
         for axis in self.axes:
             before, after = _neighbours(x, axis)
             x = before - after if axis == own else before + after
         return x
 
-    def _border(self, x: Tensor, own: int | None = None) -> Tensor:
-        """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
+    def _border(self, x: Tensor) -> Tensor:
+        """B: 2 on the border, 4 where two meet, 8 where three do, and 1 elsewhere."""
         weight = torch.ones((), dtype=x.dtype, device=x.device)
         for axis, length in zip(self.axes, self.shape, strict=True):
             i = torch.arange(length, device=x.device)
-            ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(x.dtype)
+            ends = torch.where((i == 0) | (i == length - 1), 2, 1).to(x.dtype)
             weight = weight * _along(ends, axis)
         return weight
 
@@ -227,6 +240,11 @@ def _mirrored(x: Tensor, axis: int, width: int, mirror: Literal["reflect", "symm
     first = x.narrow(axis, skipped, width)
     last = x.narrow(axis, x.shape[axis] - width - skipped, width)
     return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
+
+
+def _corners(x: Tensor) -> tuple[Tensor, ...]:
+    """Of each four neighbours in two axes the upper left, upper right, lower left and lower right."""
+    return tuple(corner for row in _neighbours(x, -2) for corner in _neighbours(row, -1))
 
 
 def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""Makes one site of the project's pages, wherever they lie, and gives every clause of SPEC.md an address.
+"""Builds one site from pages all over the repository, and gives every clause of SPEC.md an address.
 
-MkDocs reads pages from docs/ alone. This brings in the others and rewrites the links between them, which fit the
-repository. It turns what GitHub shows otherwise into what the site can: `<!-- tabs -->` into tabs, formulas into
-MathML, which needs no script, and a mention such as "SPEC 7.1" into a link.
+MkDocs only reads docs/. This hook adds the other pages and rewrites the links between them, which are written for the
+repository. It also turns `<!-- tabs -->` into tabs, formulas into MathML, which needs no script, and a mention such as
+"SPEC 7.1" into a link, and it leaves a redirect at each address that a page used to have.
 """
 
 import html
@@ -15,8 +15,8 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-# What lies outside docs/ and is on the site too: at the same path, but for the README, which is the home page, and a
-# path that begins with a dot.
+# Files outside docs/ that are on the site too, at the same path, except for the README, which is the home page, and for
+# a path that begins with a dot.
 PATTERNS = (
     "*.md",
     "CITATION.cff",
@@ -33,12 +33,24 @@ OUTSIDE = {
 }
 OUTSIDE |= {"README.md": "index.md", ".github/SECURITY.md": "SECURITY.md"}
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
+# Former address of a page -> the page.
+MOVED = {"trouble": "troubleshooting", "come_from": "migrating"}
+REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url=../{page}/">
+<link rel="canonical" href="../{page}/">
+<script>location.replace("../{page}/" + location.hash)</script>
+<a href="../{page}/">This page has moved.</a>
+"""
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", flags=re.DOTALL | re.MULTILINE)
 
 
 def on_files(files, config):
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for former, page in MOVED.items():
+        content = REDIRECT.format(page=page)
+        files.append(File.generated(config, f"{former}/index.html", content=content))
     return files
 
 
@@ -68,7 +80,7 @@ def on_page_markdown(markdown, page, **_):
 
 
 def tabs(match):
-    """Each part below a label such as **JAX** as a tab of that name."""
+    """Each part below a label such as **JAX**, as a tab of that name."""
     parts = re.split(r"^\*\*(\w+)\*\*$", match[1], flags=re.MULTILINE)
     labelled = zip(parts[1::2], parts[2::2], strict=True)
     return "\n".join(

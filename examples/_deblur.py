@@ -1,4 +1,4 @@
-"""Photographs, table and picture of the two deblurring examples: what has nothing to do with a framework.
+"""What the two deblurring examples share: photographs, table and picture.
 
 Images are grey, float32, black 0 and white 1, of shape (N, H, W).
 """
@@ -13,7 +13,7 @@ import numpy as np
 import skimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-# Photographs that lie in the scikit-image package, so nothing is downloaded; no scene is in both lists.
+# Photographs from the scikit-image package, so nothing is downloaded; no scene is in both lists.
 TRAIN = ("astronaut", "brick", "grass", "gravel", "hubble_deep_field", "moon", "rocket", "stereo_motorcycle")
 HELD_OUT = ("camera", "coffee", "chelsea", "coins")
 
@@ -26,7 +26,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def blurred_and_sharp(name: str) -> np.ndarray:
-    # Blurred whole and cropped later, so that what lies outside a crop blurs into it.
+    # Blurred before cropping, so that what is outside a crop blurs into it.
     sharp = photograph(name)
     return np.stack([skimage.filters.gaussian(sharp, sigma=2), sharp])
 
@@ -68,7 +68,7 @@ def parse_args(description: str, output: str) -> argparse.Namespace:
 
 
 def print_table(sharp: np.ndarray, tried: dict[str, np.ndarray], terms: Sequence[Any]) -> None:
-    """One row per photograph and one for their mean; tried and terms are of the blurred images and the result."""
+    """One row for each photograph and one for their mean, before and after."""
     measures = {"PSNR (dB)": "10.2f", "SSIM": "10.3f", "general": "10.4f", "specific": "10.4f"}
     values = np.array(
         [
@@ -91,7 +91,7 @@ def print_table(sharp: np.ndarray, tried: dict[str, np.ndarray], terms: Sequence
 
 
 def draw(path: Path, sharp: np.ndarray, tried: dict[str, np.ndarray], maps: Sequence[Any], shown: int = 2) -> None:
-    """The first photographs before and after, and what the two terms see of both."""
+    """The first photographs before and after, with their difference maps."""
     columns = [(name, "image") for name in (*tried, "target")]
     columns += [(f"{kind}\n{name} - target", kind) for kind in ("spectrum", "edges") for name in tried]
     images = [*tried.values(), sharp, *(m.spectrum for m in maps), *(m.edges for m in maps)]

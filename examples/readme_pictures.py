@@ -1,4 +1,4 @@
-"""Draw the pictures of the README and of the pages into docs/, from photographs and from the pictures of two examples.
+"""Draw the pictures in docs/, from photographs and from the pictures of two examples.
 
 make demo && .venv/bin/python examples/train_volume_flax.py && .venv/bin/python examples/readme_pictures.py
 """
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def draw_blindness(sharp: np.ndarray) -> None:
-    """A photograph changed in four ways, and what each option says of the change."""
+    """A photograph changed in four ways, and the loss of each change under each option."""
     changed = {
         "Gaussian blur": skimage.filters.gaussian(sharp, sigma=1),
         "negative": 2 * sharp.mean() - sharp,

@@ -38,7 +38,7 @@ class Deblur(nnx.Module):
 @nnx.jit
 def train_step(model: Deblur, optimizer: nnx.Optimizer, x: ArrayLike, y: ArrayLike) -> Array:
     def loss(model: Deblur) -> Array:
-        # The pairs are in register, so the loss may see where things are.
+        # The pairs are aligned, so the loss may depend on position.
         return blursim(model(x), y, 0.3, axes=AXES, spectrum="complex")
 
     value, gradient = nnx.value_and_grad(loss)(model)
@@ -62,9 +62,9 @@ def train(steps: int, seed: int) -> Deblur:
 
 def main() -> None:
     args = _deblur.parse_args(__doc__.splitlines()[0], "deblur_flax.png")
-    print(f"Training on {len(_deblur.TRAIN)} photographs; the first step takes seconds, as JAX compiles it", flush=True)
+    print(f"Training on {len(_deblur.TRAIN)} photographs; the first step takes seconds to compile", flush=True)
     model = train(args.steps, args.seed)
-    print(f"Deblurring the centres of {len(_deblur.HELD_OUT)} photographs that it has not seen", flush=True)
+    print(f"Deblurring the centres of {len(_deblur.HELD_OUT)} held-out photographs", flush=True)
     blurred, sharp = _deblur.held_out(np.random.default_rng(args.seed))
     result = np.asarray(model(blurred[..., None])[..., 0]).clip(0, 1)
     tried = {"blurred": blurred, "result": result}

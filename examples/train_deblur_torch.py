@@ -33,8 +33,8 @@ class Deblur(nn.Module):
 
 def train(steps: int, seed: int) -> Deblur:
     torch.manual_seed(seed)
-    model = Deblur().to(memory_format=torch.channels_last)  # convolutions are faster so
-    # The pairs are in register, so the loss may see where things are.
+    model = Deblur().to(memory_format=torch.channels_last)  # makes convolutions faster
+    # The pairs are aligned, so the loss may depend on position.
     criterion = BlurSim(0.3, spectrum="complex")
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     learning_rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"Training on {len(_deblur.TRAIN)} photographs", flush=True)
     with torch.enable_grad():
         model = train(args.steps, args.seed)
-    print(f"Deblurring the centres of {len(_deblur.HELD_OUT)} photographs that it has not seen", flush=True)
+    print(f"Deblurring the centres of {len(_deblur.HELD_OUT)} held-out photographs", flush=True)
     blurred, sharp = (torch.from_numpy(x) for x in _deblur.held_out(np.random.default_rng(args.seed)))
     tried = {"blurred": blurred, "result": model(blurred[:, None])[:, 0].clamp(0, 1)}
     terms = [blursim_terms(x, sharp, reduction="none") for x in tried.values()]

@@ -1,10 +1,10 @@
-"""Train a small network to put the background of photographs out of focus, from pairs that are misaligned.
+"""Train a small network to defocus the background of photographs, from misaligned pairs.
 
     python examples/train_refocus_flax.py
 
-The network gets a photograph and a map of what is to be blurred. Its training targets are out of register by up to
-2 px, as those of two exposures are. It is trained twice from the same seed, with L1 and with BlurSim, in less than two
-minutes on two cores. Images are float32, in colour, from 0 to 1.
+The network gets a photograph and a map of where to blur it. Its training targets are misaligned by up to 2 px, as two
+exposures are. It is trained twice from the same seed, with L1 and with BlurSim, in less than two minutes on two cores.
+Images are float32, in colour, from 0 to 1.
 """
 
 import argparse
@@ -31,9 +31,9 @@ LOSSES = {
     # Height and width of Flax's channels-last images.
     "BlurSim": lambda x, y: blursim(x, y, 0.3, axes=(-3, -2)),
 }
-# Photographs that lie in the scikit-image package, so nothing is downloaded.
+# Photographs from the scikit-image package, so nothing is downloaded.
 TRAIN = ("astronaut", "coffee", "rocket", "stereo_motorcycle", "hubble_deep_field")
-SHIFT = 2  # pixels that a target may be off by, up or down and left or right
+SHIFT = 2  # largest misalignment of a target, in pixels, along each axis
 
 
 def photograph(name: str) -> np.ndarray:
@@ -43,7 +43,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def out_of_focus(image: np.ndarray, radius: int = 5) -> np.ndarray:
-    """What a lens makes of a point that it does not focus on is a disk."""
+    """Convolved with a disk: what a lens makes of a point out of focus."""
     disk = skimage.morphology.disk(radius, dtype=np.float32)
     return scipy.ndimage.convolve(image, disk[..., None] / disk.sum(), mode="mirror")
 
@@ -53,13 +53,13 @@ def refocused(sharp: np.ndarray, blurred: np.ndarray, blur_here: np.ndarray) -> 
 
 
 def random_map(rng: np.random.Generator, size: int) -> np.ndarray:
-    """1 where the image is to be blurred, 0 where not, with soft borders at random places."""
+    """1 where to blur, 0 elsewhere, with soft borders at random places."""
     noise = scipy.ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), size / 8)
     return (0.5 + noise / noise.std()).clip(0, 1)[..., None]
 
 
 def batches(rng: np.random.Generator, count: int = 4, size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches: photographs with their maps as a fourth channel, and targets that are moved."""
+    """Endless batches: photographs with their maps as a fourth channel, and misaligned targets."""
     pairs = [(image, out_of_focus(image)) for image in map(photograph, TRAIN)]
     while True:
         inputs, targets = [], []
@@ -112,7 +112,7 @@ def train(name: str, steps: int, seed: int) -> Refocus:
 
 
 def held_out() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A cat, the map that keeps its face in focus, and the target, this time in its place."""
+    """A cat, the map that keeps its face in focus, and the target, here aligned."""
     sharp = photograph("chelsea")
     y, x = np.ogrid[: sharp.shape[0], : sharp.shape[1]]
     face = np.hypot((y - 148) / 108, (x - 215) / 128)  # an ellipse, 1 at its border
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=default, help="picture to write (default: %(default)s)")
     args = parser.parse_args()
 
-    print(f"Training twice on {len(TRAIN)} photographs whose targets are up to {SHIFT} px out of register", flush=True)
+    print(f"Training twice on {len(TRAIN)} photographs, with targets misaligned by up to {SHIFT} px", flush=True)
     sharp, blur_here, target = held_out()
     results, seconds = {}, {}
     for name in LOSSES:

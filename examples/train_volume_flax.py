@@ -1,4 +1,4 @@
-"""Train a small network to undo the defocus of a microscope, with BlurSim on volumes (NDHWC) in Flax NNX, MSE and L1.
+"""Train a small network to undo the defocus of a microscope, on volumes (NDHWC) in Flax NNX: BlurSim, MSE and L1.
 
     python examples/train_volume_flax.py
     python examples/train_volume_flax.py --sharp mine.tif --blurred mine_out_of_focus.tif
@@ -29,7 +29,7 @@ LOSSES = {
 }
 
 
-# Convolutions in three dimensions and strided ones, by parts that XLA computes much faster on a CPU.
+# Convolutions in three dimensions, strided ones too, in parts that XLA computes much faster on a CPU.
 def to_blocks(x: Array) -> Array:
     """Blocks of 2 x 2 x 2 voxels as channels, at half the resolution."""
     n, d, h, w, _ = x.shape
@@ -43,7 +43,7 @@ def from_blocks(x: Array) -> Array:
 
 
 def with_neighbours(x: Array) -> Array:
-    """Each plane with the one before and the one behind it as channels, as a convolution of 3 x 3 x 3 takes them."""
+    """Each plane with its two neighbours as channels, for a convolution of 3 x 3 x 3."""
     padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
     return jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
 

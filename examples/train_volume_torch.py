@@ -1,4 +1,4 @@
-"""Train a small network to undo the defocus of a microscope, with BlurSim on volumes (NCDHW) in PyTorch, MSE and L1.
+"""Train a small network to undo the defocus of a microscope, on volumes (NCDHW) in PyTorch: BlurSim, MSE and L1.
 
     python examples/train_volume_torch.py
     python examples/train_volume_torch.py --sharp mine.tif --blurred mine_out_of_focus.tif
@@ -44,7 +44,7 @@ class Refocus(nn.Module):
 
 def train(loss: str, batches: Iterator[_volumes.Pair], steps: int, seed: int) -> _volumes.Restore:
     torch.manual_seed(seed)
-    model = Refocus().to(memory_format=torch.channels_last_3d)  # convolutions are faster so
+    model = Refocus().to(memory_format=torch.channels_last_3d)  # makes convolutions faster
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     learning_rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with tqdm(range(steps), unit="step", desc=f"{loss}, seed {seed}") as progress:

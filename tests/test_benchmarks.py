@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import contestants
-import first_minutes
 import numpy as np
 import peers
 import pytest
 import report
 import speed
+import startup
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,16 +140,16 @@ def test_ssim_of_flat_images_is_the_comparison_of_their_means(name, scale):
     assert float(loss(torch.full(SHAPE, a), torch.full(SHAPE, b))) == pytest.approx(expected, rel=1e-3)
 
 
-def test_naive_loss_of_the_first_minutes_is_blursim_in_both_frameworks():
+def test_naive_loss_of_the_startup_is_blursim_in_both_frameworks():
     import jax
     import torch
 
     import blursim_jax
 
-    x, y = np.random.default_rng(0).random((2, *first_minutes.SHAPES[0]), np.float32)
-    expected = pytest.approx(float(blursim_jax.blursim(x, y, first_minutes.ALPHA)), rel=1e-4)
-    assert float(first_minutes.naive_in_jax(jax, x, y)) == expected
-    assert float(first_minutes.naive_in_torch(torch, *map(torch.from_numpy, (x, y)))) == expected
+    x, y = np.random.default_rng(0).random((2, *startup.SHAPES[0]), np.float32)
+    expected = pytest.approx(float(blursim_jax.blursim(x, y, startup.ALPHA)), rel=1e-4)
+    assert float(startup.naive_in_jax(jax, x, y)) == expected
+    assert float(startup.naive_in_torch(torch, *map(torch.from_numpy, (x, y)))) == expected
 
 
 def test_contestants_take_turns_after_warming_up():
@@ -249,6 +249,11 @@ def test_table_goes_between_the_markers_and_nowhere_else():
     new = report.insert(page, "new")
     assert new == f"before\n{report.START}\nnew\n{report.END}\nafter\n"
     assert report.insert(new, "new") == new
+
+
+def test_the_readme_shows_the_results():
+    results = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
+    assert report.in_short(results) in report.README.read_text()
 
 
 @pytest.mark.parametrize("page", ["", report.START, report.END, f"{report.END} {report.START}"])

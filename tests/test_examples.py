@@ -235,7 +235,7 @@ def test_a_picture_is_no_volume(tmp_path):
 
 @pytest.mark.parametrize("framework", ["JAX", "PyTorch"])
 def test_pieces_of_the_page_on_volumes_run(framework):
-    ((code, _),) = code_and_printed(VOLUMES.read_text(), framework)
+    (code, _), _ = code_and_printed(VOLUMES.read_text(), framework)
     names: dict = {}
     exec(code, names)
     assert names["loss"] > 0

@@ -21,7 +21,7 @@ def test_tutorial_runs_prints_and_draws_what_the_page_shows(framework, monkeypat
     names: dict = {}
     pieces = code_and_printed(PAGE, framework)
     for code, shown in pieces:
-        exec(code.replace("STEPS = 600", "STEPS = 3"), names)
+        exec(code.replace("STEPS = 400", "STEPS = 3"), names)
         if "STEPS" not in names:
             assert capsys.readouterr().out == shown
     plt.close("all")

@@ -1,8 +1,8 @@
-"""How long until the first result: imports, first calls, first compilations, in fresh processes without caches.
+"""Start-up time: imports, first calls and first compilations, in fresh processes with empty caches.
 
-    python benchmarks/first_minutes.py     # prints the table and puts it into docs/speed.md
+    python benchmarks/startup.py     # prints the table and puts it into docs/speed.md
 
-Beside it the same loss written down naively, as one would without a library: what the framework itself takes.
+The same loss, written naively in a few lines without a library, shows what the framework itself takes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 import provenance
 import report
 
-START, END = "<!-- first minutes: start -->", "<!-- first minutes: end -->"
+START, END = "<!-- start-up time: start -->", "<!-- start-up time: end -->"
 SHAPES = (8, 3, 64, 64), (8, 3, 96, 80)
 ALPHA = 0.3
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
@@ -43,7 +43,7 @@ def main() -> None:
         f"{where['cpu']}, {where['cores']} cores",
         f"Python {found['python']}, jax {found['jax']}, torch {found['torch']}",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, commit {provenance.commit()['commit'][:12]}",
-        f"medians of {options.rounds} processes",
+        f"medians of {options.rounds} processes" if options.rounds > 1 else "one process each",
     ]
     parts = ["; ".join(words) + ". Seconds:"]
     for framework, name in NAMES.items():
@@ -76,7 +76,7 @@ def in_fresh_process(framework: str, loss: str) -> dict[str, float]:
 
 
 def in_this_process(framework: str, loss: str) -> dict[str, float]:
-    """Seconds of each step, in the order in which a user meets them."""
+    """Seconds for each step, in the order a user meets them."""
     times: dict[str, float] = {}
 
     def timed(step: str, function: Callable[[], Any]) -> Any:
@@ -91,7 +91,7 @@ def in_this_process(framework: str, loss: str) -> dict[str, float]:
 
 
 def pairs() -> list[np.ndarray]:
-    """x and y of each shape."""
+    """x and y for each shape."""
     return [np.random.default_rng(0).random((2, *shape), np.float32) for shape in SHAPES]
 
 
