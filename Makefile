@@ -1,37 +1,46 @@
-# Each target makes a virtual environment, or completes it when pyproject.toml or the constraints change.
+# Each target makes a virtual environment, or updates it when pyproject.toml or the constraints change.
 PYTHON ?= python3
 SUITE = $(addprefix tests/test_,definition.py gradients.py numerics.py errors.py laws.py)
 INSTALL = install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test test-slow test-frameworks test-oldest test-oldest-torch test-nightly-jax test-nightly-torch
+.PHONY: demo test test-slow test-laws test-alone-jax test-alone-torch test-frameworks
+.PHONY: test-oldest test-oldest-torch test-nightly-jax test-nightly-torch
 .PHONY: lint types docs dist constraints bench evidence clean
 demo: .venv/demo
 	.venv/bin/python examples/train_refocus_flax.py
 
 test: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2  # two workers, a core for each
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --complete -n 2  # two workers, one core each
 
-# What takes long and seldom fails alone.
+# Tests that take long and rarely fail on their own.
 test-slow: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --complete -n 2 -m slow
 
-# The pieces of docs/frameworks.md, with the real packages.
+# Laws, on examples that Hypothesis draws anew.
+test-laws: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 tests/test_laws.py --hypothesis-profile "drawn at random"
+
+# The part of the suite that needs one framework, where the other is not installed.
+test-alone-jax test-alone-torch: test-alone-%: .venv-alone-%/installed
+	OMP_NUM_THREADS=1 .venv-alone-$*/bin/python -m pytest -n 2
+
+# The examples in docs/frameworks.md, with the real packages.
 test-frameworks: .venv-frameworks/installed
 	OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest -n 2 tests/test_frameworks.py -m frameworks
 
-# JAX's part of the suite, on the oldest releases that are supported.
+# JAX's part of the suite, on the oldest supported releases.
 test-oldest: .venv-oldest-jax/installed
 	OMP_NUM_THREADS=1 .venv-oldest-jax/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_jax.py -k jax
 
-# Both parts on what the package index offers as pre-releases, and PIP_EXTRA_INDEX_URL as nightly ones: expected to fail
-# now and then.
+# Both parts on pre-releases from the package index and nightly ones from PIP_EXTRA_INDEX_URL: expected to fail now and
+# then.
 test-nightly-jax: .venv-nightly-jax/installed
 	OMP_NUM_THREADS=1 .venv-nightly-jax/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_jax.py -k jax
 
 test-nightly-torch: .venv-nightly-torch/installed
 	OMP_NUM_THREADS=1 .venv-nightly-torch/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_torch.py tests/test_module.py -k torch
 
-# PyTorch's part. Not in .ci/run: on Linux it brings 5.5 GB of CUDA packages.
+# PyTorch's part. Not in .ci/run: on Linux it downloads 5.5 GB of CUDA packages.
 test-oldest-torch: .venv-oldest-torch/installed
 	OMP_NUM_THREADS=1 .venv-oldest-torch/bin/python -m pytest -n 2 $(SUITE) tests/test_transforms_torch.py tests/test_module.py -k torch
 
@@ -46,14 +55,14 @@ types: .venv/test
 docs: .venv/docs
 	.venv/bin/mkdocs build --strict
 
-# The sdist and, made from it, the wheel.
+# The sdist, and the wheel made from it.
 dist: .venv/test
 	rm -rf dist
 	.venv/bin/python -m build
 	.venv/bin/twine check --strict dist/*
 	.venv/bin/check-wheel-contents dist/*.whl
 
-# Everything that the targets above install, in its newest releases, but PyTorch's, which stays.
+# The newest releases of everything that the targets above install, except PyTorch, which stays.
 constraints: | .venv-constraints/bin/pip
 	grep '^torch==' .ci/constraints.txt > .venv-constraints/kept.txt
 	.venv-constraints/bin/pip $(INSTALL) .venv-constraints/kept.txt --upgrade --upgrade-strategy eager '.[test,docs,frameworks]'
@@ -85,8 +94,15 @@ clean:
 	.venv-frameworks/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[frameworks]'
 	@touch $@
 
+# As the README says, then what the tests need.
+.venv-alone-%/installed: pyproject.toml .ci/constraints.txt | .venv-alone-%/bin/pip
+	@echo "Installing .[$*] into $(@D); this takes a few minutes the first time"
+	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[$*]'
+	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt hypothesis pytest pytest-xdist scikit-image
+	@touch $@
+
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
-	@echo "Installing what $< names into $(@D); this takes a few minutes the first time"
+	@echo "Installing the releases in $< into $(@D); this takes a few minutes the first time"
 	sed 's/==.*/==/' $< | grep --invert-match --fixed-strings --file=- .ci/constraints.txt | cat $< - > $(@D)/constraints.txt
 	$(@D)/bin/pip $(INSTALL) $(@D)/constraints.txt --editable '.[examples-jax,examples-torch]' flatbuffers hypothesis pytest pytest-xdist scipy
 	@touch $@

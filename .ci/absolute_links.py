@@ -1,4 +1,4 @@
-"""Makes the README's links absolute in place, for the package index, which shows it outside of the repository.
+"""Makes the README's links absolute in place, for the package index, which shows it outside the repository.
 
 python .ci/absolute_links.py https://github.com/OWNER/REPOSITORY v0.1.0
 """

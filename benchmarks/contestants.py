@@ -15,6 +15,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "blursim, p=2": {"p": 2},
     'blursim, spectrum="complex"': {"spectrum": "complex"},
     'blursim, p=2, spectrum="complex", edges="vector"': {"p": 2, "spectrum": "complex", "edges": "vector"},
+    "blursim, alpha=0": {"alpha": 0},
+    "blursim, alpha=0, window=32": {"alpha": 0, "window": 32},
 }
 # Sections in which options other than the defaults compete.
 WHOLE = ("batches", "volumes")
@@ -86,7 +88,7 @@ def of_jax(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], se
     forward, backward = (jax.jit(partial(f, jnp.fft, axes)) for f in (floor, floor_backward))
     contestants = [Contestant("jax", FLOOR, partial(forward, *wide), partial(backward, *wide))]
     for name, options in variants.items():
-        loss = lambda x, y, options=options: blursim_jax.blursim(x, y, ALPHA, axes=axes, **options)
+        loss = lambda x, y, options=options: blursim_jax.blursim(x, y, **{"alpha": ALPHA, "axes": axes} | options)
         contestants.append(contestant(name, loss))
     if section not in WHOLE:
         return contestants
@@ -161,7 +163,7 @@ def of_torch(shape: tuple[int, ...], dtype: str, device: str, kinds: list[str], 
     compilers = {"eager": ("torch eager", lambda loss: loss), "compile": ("torch.compile", static)}
     for backend, compiler in (compilers[kind] for kind in kinds if kind in compilers):
         for name, options in variants.items():
-            loss = lambda x, y, options=options: blursim_torch.blursim(x, y, ALPHA, axes=axes, **options)
+            loss = lambda x, y, options=options: blursim_torch.blursim(x, y, **{"alpha": ALPHA, "axes": axes} | options)
             contestants.append(contestant(backend, name, compiler(loss)))
     if section in peers.SECTIONS:
         contestants += [contestant("torch eager", name, loss) for name, loss in peers.installed(section).items()]

@@ -27,8 +27,11 @@ SECTIONS = {
 # Rows of the README: (backend, name) -> label.
 IN_SHORT = {
     ("jax", "blursim"): "JAX, jitted",
+    ("jax", "blursim, alpha=0, window=32"): "JAX, jitted, `alpha=0, window=32`",
     ("torch.compile", "blursim"): "PyTorch, compiled",
+    ("torch.compile", "blursim, alpha=0, window=32"): "PyTorch, compiled, `alpha=0, window=32`",
     ("torch eager", "blursim"): "PyTorch, eager",
+    ("torch eager", "blursim, alpha=0, window=32"): "PyTorch, eager, `alpha=0, window=32`",
     ("torch eager", "focal-frequency-loss"): "focal-frequency-loss, eager",
     ("torch eager", "kornia SSIM"): "kornia's SSIM, eager",
 }

@@ -23,20 +23,20 @@ class Arrays(Protocol):
     def is_array(self, value: Any, /) -> bool: ...
 
     def describe(self, value: Any, /) -> str:
-        """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
+        """The dtype of an array of numbers in memory, e.g. "float32"; for anything else its type, e.g. "list"."""
 
     def advise(self, name: str, value: Any, /) -> str:
-        """How to make an array of floats of the argument of that name."""
+        """How to convert the argument of that name to an array of floats."""
 
     def device(self, array: Any, /) -> str:
         """Where the array is, if it must not be combined with arrays elsewhere."""
 
     def is_known(self, length: Any, /) -> bool:
-        """Whether an axis has a length that the maps can be made for."""
+        """Whether the length of an axis is a number that maps can be made for."""
 
 
 def check_inputs(x: Any, y: Any, mask: Any, options: Options, arrays: Arrays) -> Options:
-    """The options as plain numbers, with the axes counted from the end, when all of it fits together."""
+    """Checks that everything fits; returns the options as plain numbers, with axes counted from the end."""
     options = check_options(options, arrays)
     check_images(x, y, options, arrays)
     check_mask(mask, x, arrays)
@@ -128,7 +128,7 @@ def check_images(x: Any, y: Any, options: Options, arrays: Arrays) -> None:
 
 
 def check_alpha(alpha: Any, arrays: Arrays, x: Any = None, axes: Sequence[int] = ()) -> None:
-    """alpha, and that it fits x, whose spatial axes are counted from the end, where x is known."""
+    """Checks alpha, and that it fits x where x is known; axes are counted from the end."""
     if isinstance(alpha, Real) and not isinstance(alpha, bool):
         number: Any = alpha
         if not 0 <= number <= 1:
@@ -156,7 +156,7 @@ def check_alpha(alpha: Any, arrays: Arrays, x: Any = None, axes: Sequence[int] =
             f"got {tuple(alpha.shape)}; "
             "one weight per image: for NCHW images (N, 1) gives one per picture, (C,) per channel"
         )
-    if alpha.shape or arrays.device(alpha) != "cpu":  # a number goes from there to any device
+    if alpha.shape or arrays.device(alpha) != "cpu":  # a scalar on the CPU may meet any device
         _check_device("alpha", alpha, x, arrays)
 
 
@@ -188,13 +188,13 @@ def _check_device(name: str, array: Any, x: Any, arrays: Arrays) -> None:
 
 
 def _describe(value: Any, arrays: Arrays) -> str:
-    """The dtype of an array; of anything else what it is, in a word that no dtype has."""
+    """The dtype of an array; for anything else its type, in a word that is no dtype."""
     got = arrays.describe(value)
     return got if arrays.is_array(value) or got not in ("bool", *FLOATS, *INTEGERS) else f"{got} scalar"
 
 
 def _advise(name: str, value: Any, got: str, arrays: Arrays) -> str:
-    """How to make an array of floats of it."""
+    """How to convert it to an array of floats."""
     if got.startswith("complex"):
         return "compare its real and imaginary parts, or its magnitude"
     scale = f", divided by {_largest(got)} if it fills the range of {got}" if got in INTEGERS else ""
@@ -202,7 +202,7 @@ def _advise(name: str, value: Any, got: str, arrays: Arrays) -> str:
 
 
 def _advise_number(name: str, value: Any, default: str, arrays: Arrays) -> str:
-    """How to make an option a plain number, where it is one at all."""
+    """How to convert an option to a plain number, if it holds one."""
     if arrays.is_array(value):
         return arrays.STATIC
     whole = value.isdecimal() if isinstance(value, str) else isinstance(value, float) and value.is_integer()
@@ -210,7 +210,7 @@ def _advise_number(name: str, value: Any, default: str, arrays: Arrays) -> str:
 
 
 def _largest(got: str) -> str:
-    """The largest number of an integer dtype, as one that any array can be divided by."""
+    """The largest number of an integer dtype, written so that any array can be divided by it."""
     return f"{INTEGERS[got]}" if got.endswith(("8", "16")) else f"{INTEGERS[got]}.0"
 
 

@@ -1,4 +1,4 @@
-"""The options of the loss, and the words that they take."""
+"""The options of the loss, and the words they accept."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 class Options(NamedTuple):
-    """What is known before anything is computed, in the order of the parameters."""
+    """The options, known before anything is computed, in the order of the parameters."""
 
     axes: Any  # a sequence of integers; checked, a tuple, counted from the end
     spectrum: Spectrum

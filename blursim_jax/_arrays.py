@@ -13,12 +13,12 @@ def is_array(value: Any) -> bool:
 
 
 def describe(value: Any) -> str:
-    """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
+    """The dtype of an array of numbers in memory, e.g. "float32"; for anything else its type, e.g. "list"."""
     return str(value.dtype) if is_array(value) else type(value).__name__
 
 
 def advise(name: str, value: Any) -> str:
-    """How to make an array of floats of the argument of that name."""
+    """How to convert the argument of that name to an array of floats."""
     if type(value).__name__ == "JetTracer":
         return "jax.experimental.jet has no rule for what the loss is made of: nest jax.jvp instead"
     if isinstance(value, np.ma.MaskedArray):
@@ -28,16 +28,16 @@ def advise(name: str, value: Any) -> str:
 
 
 def device(array: Array) -> str:
-    """Where the array is, if it must not be combined with arrays elsewhere: JAX itself moves it, or says so."""
+    """Where the array is, if it must not be combined with arrays elsewhere: JAX moves it, or raises its own error."""
     return ""
 
 
 def is_known(length: Any) -> bool:
-    """Whether an axis has a length that the maps can be made for: in jax.export it may have a name only."""
+    """Whether the length of an axis is a number that maps can be made for; under jax.export it may be a symbol."""
     return isinstance(length, int)
 
 
 def unwrap(value: Any) -> Any:
-    """The array inside of an object such as flax.nnx.Param."""
+    """The array inside an object such as flax.nnx.Param."""
     array = getattr(value, "__jax_array__", None)
     return array() if callable(array) else value

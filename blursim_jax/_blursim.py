@@ -69,8 +69,8 @@ def blursim(
         axes: the one to three spatial axes, as in numpy.fft: (-2, -1) for NCHW, the default, (-3, -2) for NHWC, as in
             Flax; (-1,) for signals; (-3, -2, -1) for NCDHW volumes, (-4, -3, -2) for NDHWC.
         spectrum: "magnitude" compares |X| with |Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
-        window: None compares the spectrum of the whole image; an even number w compares the spectra of overlapping
-            windows of w x w pixels, for shifts that vary from place to place (SPEC 3.7).
+        window: None compares the spectra of whole images; w, a multiple of four, those of overlapping windows of w x w
+            pixels, for misalignment that varies from place to place (SPEC 3.7).
         edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign), "vector" the vectors.
         p: 1 takes the mean of the absolute differences, 2 their root mean square, as published.
         normalization: "gain" leaves the specific term in intensity per pixel; "area", as published, multiplies it by
@@ -126,7 +126,7 @@ def blursim_terms(
     mask: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Terms:
-    """The two terms that `blursim` weighs by 1 - alpha and alpha; arguments and errors are those of `blursim`.
+    """The two terms that `blursim` weights by 1 - alpha and alpha; arguments and errors are those of `blursim`.
 
     Returns:
         Terms(general, specific), each reduced, or with reduction="none" of the batch shape. Under jit, a term
@@ -219,7 +219,7 @@ def _general(shape: tuple[int, ...], options: Options) -> Distance:
 
 
 def _specific(shape: tuple[int, ...], options: Options) -> Distance:
-    """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
+    """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the chosen unit (SPEC 4, 5)."""
     A = Sobel(shape, options.sobel_size)
     unit = A.gain / A.count**0.5 if options.normalization == "area" else 1.0
     return Distance(A, options.p, options.edges == "vector", unit)
@@ -234,23 +234,31 @@ def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = select(mask.astype(bool), x, y)
         x = inside if mask.dtype == bool else y + mask.astype(dtype) * (inside - y)
-    # Otherwise XLA computes an image that is a constant of the program by itself: slowly, and rounded otherwise.
+    # Otherwise XLA evaluates an image that is a constant as it compiles: slowly, and rounded differently.
     x, y = lax.optimization_barrier((x, y))
     last = tuple(range(-len(options.axes), 0))
     x, y = (jnp.moveaxis(image, options.axes, last) for image in (x, y))
     if options.window is None and "magnitude" in (options.spectrum, options.edges):
-        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
-        constant = lax.stop_gradient(_typical(x, len(last)) + _typical(y, len(last))) / 2
+        constant = _common_constant(*lax.stop_gradient((x, y)), len(last))
         x, y = x - constant, y - constant
     return x, y
 
 
-def _typical(x: Array, n: int) -> Array:
-    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
-    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+def _common_constant(x: Array, y: Array, n: int) -> Array:
+    """What both images can do without: the loss is blind to it, but it would cost float32 its digits (SPEC 8.4).
+
+    The middle of 0 and an intensity of each image, which is the middle of three pixels: one bright pixel has no effect,
+    and where an image is black nothing is subtracted.
+    """
+    places = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
+    of_x, of_y = (_middle(*(image[place] for place in places)) for image in (x, y))
+    return _middle(of_x, of_y, jnp.zeros_like(of_x))
+
+
+def _middle(a: Array, b: Array, c: Array) -> Array:
     return jnp.maximum(jnp.minimum(a, b), jnp.minimum(jnp.maximum(a, b), c))
 
 
 def _of_rank(rank: int, array: Array) -> Array:
-    """The array with axes of length 1 before its own."""
+    """The array with leading axes of length 1."""
     return array.reshape((1,) * (rank - array.ndim) + array.shape)

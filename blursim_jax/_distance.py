@@ -1,8 +1,8 @@
 """M_p(|A x| - |A y|), A being a linear map, and its derivative (SPEC 3, 4, 7).
 
-With d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d and s one number per image, the gradient for x is
-s A^T(u A x / |A x|), and that for y is -s A^T(u A y / |A y|). They are formed with the value, when all that they need is
-at hand. Derivatives of higher order are those of these formulas.
+Let d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d, and s is one number per image. Then the gradient for
+x is s A^T(u A x / |A x|), and the one for y is -s A^T(u A y / |A y|). Both are formed along with the value, while all
+that they need is at hand. Higher derivatives are those of these formulas.
 """
 
 import functools
@@ -17,7 +17,7 @@ from blursim_jax._maps import LinearMap
 
 
 class Distance(NamedTuple):
-    """M_p(|A x| - |A y|) of each image in a unit, or M_p(|A (x - y)|) where vectors, or complex numbers, are compared."""
+    """M_p(|A x| - |A y|) in some unit, or M_p(|A (x - y)|) if vectors (or complex numbers) are compared."""
 
     A: LinearMap
     p: int
@@ -41,7 +41,7 @@ def evaluate(distance: Distance, x: Array, y: Array) -> Array:
 
 @functools.partial(evaluate.defjvp, symbolic_zeros=True)
 def _evaluate_jvp(distance: Distance, images: tuple[Array, Array], tangents: Any) -> tuple[Array, Array]:
-    A, p, vectors, unit = distance
+    A, p, _, unit = distance
     d, *entries = compare(distance, *images)
     value, u = power_mean(A, d, p), jnp.sign(d) if p == 1 else d
     along = jnp.zeros_like(value)
@@ -53,7 +53,7 @@ def _evaluate_jvp(distance: Distance, images: tuple[Array, Array], tangents: Any
 
 
 def compare(distance: Distance, x: Array, y: Array) -> list[Any]:
-    """d of each entry, and the entries that it is made of: A x and A y, or where vectors are compared A (x - y)."""
+    """d of each entry, and the entries it comes from: A x and A y, or A (x - y) where vectors are compared."""
     A = distance.A
     if distance.vectors:
         Az = measure(A, x - y)
@@ -73,7 +73,7 @@ def measure(A: LinearMap, x: Array) -> Entries:
 
 
 def gradient(distance: Distance, u: Array, Ax: Entries) -> Array:
-    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
+    """A^T(u A x / |A x|), and A^T(u) for entries that keep their sign."""
     first, *others = (u * _over(component, Ax.lengths) for component in Ax.components)
     return distance.A.transpose([first if distance.vectors else distance.A.signed(first, u), *others])
 

@@ -16,7 +16,7 @@ from jax import Array, lax
 
 @dataclass(frozen=True)
 class LinearMap(ABC):
-    """What the distance needs of A: itself, its transpose, the sum over its entries, and where these keep their sign."""
+    """What a distance needs of A: itself, its transpose, the sum over its entries, and which of them keep a sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
 
@@ -57,7 +57,7 @@ class Identity(LinearMap):
 
 
 class Fourier(LinearMap):
-    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+    """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
 
     def __call__(self, x: Array) -> list[Array]:
         X = jnp.fft.rfftn(x, axes=self.axes, norm="ortho")
@@ -79,7 +79,7 @@ class Fourier(LinearMap):
         return select(sum(others, index) == 0, first, lengths)
 
     def whole(self, half: Array) -> Array:
-        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        """All N entries of an even spectrum, given one half: the entry at -f is the one at f."""
         mirror = jnp.flip(half[..., 1 : (self.shape[-1] + 1) // 2], self.axes)
         mirror = jnp.roll(mirror, (1,) * (len(self.shape) - 1), self.axes[:-1])
         return jnp.concatenate([half, mirror], -1)
@@ -87,10 +87,10 @@ class Fourier(LinearMap):
 
 @dataclass(frozen=True)
 class Windows(LinearMap):
-    """The unitary DFTs of windows that overlap, of an image reflected beyond its border (SPEC 3.7).
+    """The unitary DFTs of overlapping windows of an image, which is reflected beyond its border (SPEC 3.7).
 
-    A window is tapered where it overlaps its neighbours, along every axis, so that each pixel counts alike: the squares
-    of the tapers add up to a constant.
+    Along every axis a window is tapered where it overlaps its neighbours. The squares of the tapers add up to a
+    constant, so that each pixel counts alike.
     """
 
     size: int  # of a window along every axis
@@ -119,7 +119,7 @@ class Windows(LinearMap):
         first = self.axes[0]
         for length in reversed(self.shape):
             x = lax.collapse(jnp.moveaxis(self._tapered(x), first - 1, -2), -2)
-            # Gathered, not scattered, and one row after the other: XLA makes one loop of it all.
+            # A sum of gathers, one per row, not a scatter: XLA fuses all axes into one loop.
             once, *again = (jnp.take(x, row, -1, mode="fill", fill_value=0) for row in self._places(length))
             x = jnp.moveaxis(sum(again, once), -1, first)
         return x
@@ -135,20 +135,20 @@ class Windows(LinearMap):
         return Fourier((self.size,) * len(self.shape))
 
     def _tapered(self, x: Array) -> Array:
-        """x, of which the last axis is one of a window."""
+        """x times the taper along its last axis, which is a window's."""
         i = np.arange(self.size)
         rise = np.minimum(1, (np.minimum(i, i[::-1]) + 0.5) / self.overlap)
         taper = np.sin(np.pi / 2 * rise) * np.sqrt(self.size / self.hop)
         return x * np.array(taper, x.dtype, ndmin=x.ndim)
 
     def _pixels(self, length: int) -> np.ndarray:
-        """The pixel at each place of each window along an axis, the image being reflected: (windows, size)."""
+        """The pixel at each place of each window along an axis, with reflection at both ends: (windows, size)."""
         starts = np.arange(-self.overlap, length, self.hop)
         pixels = starts[:, None] + np.arange(self.size)
         return length - 1 - np.abs(length - 1 - np.abs(pixels))
 
     def _places(self, length: int) -> np.ndarray:
-        """Where each pixel is in the windows: (times, length), a place beyond the last where it is there less often."""
+        """The places of each pixel in the flattened `_pixels`: (times, length), padded with an index past the end."""
         pixels = self._pixels(length).ravel()
         places = np.argsort(pixels, kind="stable")
         pixels = pixels[places]
@@ -163,9 +163,8 @@ class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
-    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
-    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums. Of two axes, the
-    components are those along the diagonals, turned by 45 degrees: vectors of the same length, from fewer sums.
+    along the axis of the component and (1+z) along the others. These are sums of neighbours, scaled once at the
+    end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
     size: int
@@ -175,16 +174,8 @@ class Sobel(LinearMap):
         """The sums' response to a slope of one intensity per pixel (SPEC 5.2)."""
         return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
 
-    @property
-    def _scale(self) -> float:
-        """Of the sums; diagonals are longer by a factor of sqrt(2)."""
-        return (2**0.5 if len(self.shape) == 2 else 1) / self.gain
-
     def __call__(self, x: Array) -> list[Array]:
-        corners = self._smooth(x, "reflect") * self._scale
-        if len(self.shape) == 2:
-            a, b, c, d = _corners(corners)
-            return [d - a, c - b]
+        corners = self._smooth(x, "reflect") / self.gain
         return [self._across(corners, own) for own in self.axes]
 
     def transpose(self, components: list[Array]) -> Array:
@@ -192,17 +183,12 @@ class Sobel(LinearMap):
 
         A is D^-1 E^T C E: C correlates the image's even extension E x, which is periodic, with the kernel; E^T adds
         what lies on one pixel, and E^T E = D, 1 on the border and 2 elsewhere along every axis. With B = 2 D^-1,
-        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. On the border across its
-        own axis a component is 0, as it must be here.
+        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. A component is odd
+        along its own axis: on the border across it, B is 0.
         """
-        border = self._border(components[0])
-        if len(self.shape) == 2:
-            (a, _, _, d), (_, b, c, _) = (_corners(border * component) for component in components)
-            corners = (a - d) + (b - c)
-        else:
-            first, *others = (self._across_transpose(c * border, own) for c, own in zip(components, self.axes, strict=True))
-            corners = sum(others, first)
-        return self._smooth(corners, "symmetric") * (self._scale / border)
+        first, *others = (self._across_transpose(c, own) for c, own in zip(components, self.axes, strict=True))
+        corners = sum(others, first)
+        return self._smooth(corners, "symmetric") / (self.gain * self._border(components[0]))
 
     def _smooth(self, x: Array, mirror: Literal["reflect", "symmetric"]) -> Array:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -220,6 +206,7 @@ class Sobel(LinearMap):
         return x
 
     def _across_transpose(self, x: Array, own: int) -> Array:
+        x = x * self._border(x, own)
         corners = jnp.zeros((), x.dtype)
         # All 2^n pixels around a corner at once, not axis by axis: XLA makes one loop of it.
         for upper in itertools.product((0, 1), repeat=len(self.shape)):
@@ -227,12 +214,12 @@ class Sobel(LinearMap):
             corners = corners - pixel if upper[own] else corners + pixel
         return corners
 
-    def _border(self, x: Array) -> Array:
-        """B: 2 on the border, 4 where two meet, 8 where three do, and 1 elsewhere."""
+    def _border(self, x: Array, own: int | None = None) -> Array:
+        """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
         weight = jnp.ones((1,) * x.ndim, x.dtype)
         for axis, length in zip(self.axes, self.shape, strict=True):
             i = _index(x, axis)
-            ends = jnp.where((i == 0) | (i == length - 1), 2, 1).astype(x.dtype)
+            ends = jnp.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).astype(x.dtype)
             weight = weight * ends
         return weight
 
@@ -247,13 +234,8 @@ def _mirrored(x: Array, axis: int, width: int, mirror: Literal["reflect", "symme
     return jnp.concatenate([jnp.flip(first, -1), x, jnp.flip(last, -1)], -1)
 
 
-def _corners(x: Array) -> tuple[Array, ...]:
-    """Of each four neighbours in two axes the upper left, upper right, lower left and lower right."""
-    return tuple(corner for row in _neighbours(x, -2) for corner in _neighbours(row, -1))
-
-
 def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
-    """Of each two neighbours along an axis the first, and the second."""
+    """The first and the second of each two neighbours along an axis."""
     length = x.shape[axis]
     return lax.slice_in_dim(x, 0, length - 1, axis=axis), lax.slice_in_dim(x, 1, length, axis=axis)
 

@@ -24,7 +24,7 @@ def is_array(value: Any) -> bool:
 
 
 def describe(value: Any) -> str:
-    """The dtype of an array of numbers in memory, e.g. "float32"; of anything else what it is, e.g. "list"."""
+    """The dtype of an array of numbers in memory, e.g. "float32"; for anything else its type, e.g. "list"."""
     name = type(value).__name__
     if not is_array(value) or name == "DTensor":
         return name
@@ -36,7 +36,7 @@ def describe(value: Any) -> str:
 
 
 def advise(name: str, value: Any) -> str:
-    """How to make an array of floats of the argument of that name."""
+    """How to convert the argument of that name to an array of floats."""
     kind = describe(value)
     for pattern, advice in _ADVICE.items():
         if re.fullmatch(pattern, kind):
@@ -51,5 +51,5 @@ def device(array: Tensor) -> str:
 
 
 def is_known(length: Any) -> bool:
-    """Whether an axis has a length that the maps can be made for."""
+    """Whether the length of an axis is a number that maps can be made for."""
     return True

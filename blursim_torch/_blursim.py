@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,8 +67,8 @@ def blursim(
         axes: the one to three spatial axes, as in numpy.fft: (-2, -1) for NCHW, the default, (-3, -2) for NHWC;
             (-1,) for signals; (-3, -2, -1) for NCDHW volumes, (-4, -3, -2) for NDHWC.
         spectrum: "magnitude" compares |X| with |Y| (blind to shifts; DC keeps its sign), "complex" X with Y.
-        window: None compares the spectrum of the whole image; an even number w compares the spectra of overlapping
-            windows of w x w pixels, for shifts that vary from place to place (SPEC 3.7).
+        window: None compares the spectra of whole images; w, a multiple of four, those of overlapping windows of w x w
+            pixels, for misalignment that varies from place to place (SPEC 3.7).
         edges: "magnitude" compares the lengths of the Sobel vectors (blind to their sign), "vector" the vectors.
         p: 1 takes the mean of the absolute differences, 2 their root mean square, as published.
         normalization: "gain" leaves the specific term in intensity per pixel; "area", as published, multiplies it by
@@ -106,9 +106,9 @@ def blursim(
     if isinstance(alpha, Real) and alpha in (0, 1):
         # Known before anything is computed: one term is enough.
         return _loss(x, y, mask, options, [_specific if alpha else _general])
-    dtype = _dtype(x, y)
-    # As a product a number stays one that a compiled program may change.
-    alpha = alpha.to(dtype) if isinstance(alpha, Tensor) else torch.ones((), dtype=dtype, device=x.device) * float(alpha)
+    one = torch.ones((), dtype=_dtype(x, y), device=x.device)
+    # A number becomes a tensor as a product: torch.compile then treats it as one that may change.
+    alpha = alpha.to(one.dtype) if isinstance(alpha, Tensor) else float(alpha) * one
     return _loss(x, y, mask, options, [_general, _specific], alpha)
 
 
@@ -126,7 +126,7 @@ def blursim_terms(
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Terms:
-    """The two terms that `blursim` weighs by 1 - alpha and alpha; arguments and errors are those of `blursim`.
+    """The two terms that `blursim` weights by 1 - alpha and alpha; arguments and errors are those of `blursim`.
 
     Returns:
         Terms(general, specific), each reduced, or with reduction="none" of the batch shape. In a compiled program, a
@@ -213,7 +213,7 @@ def _general(shape: tuple[int, ...], options: Options) -> Distance:
 
 
 def _specific(shape: tuple[int, ...], options: Options) -> Distance:
-    """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the unit that is asked for (SPEC 4, 5)."""
+    """E = M_p(|grad x| - |grad y|), or M_p(|grad x - grad y|), in the chosen unit (SPEC 4, 5)."""
     A = Sobel(shape, options.sobel_size)
     unit = A.gain / A.count**0.5 if options.normalization == "area" else 1.0
     return Distance(A, options.p, options.edges == "vector", unit)
@@ -227,22 +227,30 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
         # Selected, not just multiplied: 0 * (NaN - y) would be NaN.
         inside = torch.where(mask.bool(), x, y)
         x = inside if mask.dtype == torch.bool else (y + mask * (inside - y)).to(dtype)
-    # Of one order in memory, so that equal images are computed, and rounded, alike.
+    # In one memory layout, so that equal images are computed and rounded alike.
     last = tuple(range(-len(options.axes), 0))
     x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
     if options.window is None and "magnitude" in (options.spectrum, options.edges):
-        # The loss is blind to a constant under both images, but a large one would cost float32 its digits (SPEC 8.4).
-        constant = (_typical(x.detach(), len(last)) + _typical(y.detach(), len(last))) / 2
+        constant = _common_constant(x.detach(), y.detach(), len(last))
         x, y = x - constant, y - constant
     return x, y
 
 
-def _typical(x: Tensor, n: int) -> Tensor:
-    """An intensity of each image: the middle one of three pixels, so that a single bright one does not matter."""
-    a, b, c = (x[(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:]))] for k in (1, 2, 3))
+def _common_constant(x: Tensor, y: Tensor, n: int) -> Tensor:
+    """What both images can do without: the loss is blind to it, but it would cost float32 its digits (SPEC 8.4).
+
+    The middle of 0 and an intensity of each image, which is the middle of three pixels: one bright pixel has no effect,
+    and where an image is black nothing is subtracted.
+    """
+    places: list[Any] = [(..., *(slice(k * m // 4, k * m // 4 + 1) for m in x.shape[-n:])) for k in (1, 2, 3)]
+    of_x, of_y = (_middle(*(image[place] for place in places)) for image in (x, y))
+    return _middle(of_x, of_y, torch.zeros_like(of_x))
+
+
+def _middle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 
 def _dtype(x: Tensor, y: Tensor) -> torch.dtype:
-    """That of the computation (SPEC 8.1)."""
+    """The dtype of the computation (SPEC 8.1)."""
     return torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32

@@ -1,8 +1,8 @@
 """M_p(|A x| - |A y|), A being a linear map, and its derivative (SPEC 3, 4, 7).
 
-With d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d and s one number per image, the gradient for x is
-s A^T(u A x / |A x|), and that for y is -s A^T(u A y / |A y|). They are formed with the value, when all that they need is
-at hand. Derivatives of higher order are those of these formulas.
+Let d = |A x| - |A y| and dM_p / dd = s u, where u is sign(d) or d, and s is one number per image. Then the gradient for
+x is s A^T(u A x / |A x|), and the one for y is -s A^T(u A y / |A y|). Both are formed along with the value, while all
+that they need is at hand. Higher derivatives are those of these formulas.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from blursim_torch._maps import LinearMap
 
 
 class Distance(NamedTuple):
-    """M_p(|A x| - |A y|) of each image in a unit, or M_p(|A (x - y)|) where vectors, or complex numbers, are compared."""
+    """M_p(|A x| - |A y|) in some unit, or M_p(|A (x - y)|) if vectors (or complex numbers) are compared."""
 
     A: LinearMap
     p: int
@@ -43,8 +43,8 @@ class Found(NamedTuple):
 
 Prepare = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-# A private name; without it everything counts as watched. The documented way, a Function with setup_context and jvp, can
-# be differentiated again from saved tensors alone, which must not change before a first backward that needs none of them.
+# A private name; without it everything counts as watched. The documented alternative, a Function with setup_context and
+# jvp, differentiates again from tensors saved for backward, so images could not be overwritten before a first backward.
 _functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
@@ -56,7 +56,7 @@ def blend(
     y: Tensor,
     mask: Tensor | None,
 ) -> Tensor:
-    """(1 - alpha) times the first distance plus alpha times the second, or one alone, of the images of prepare(...)."""
+    """(1 - alpha) times the first distance plus alpha times the second, or one alone, for the prepared images."""
     if not torch.is_grad_enabled() or _is_watched(x, y, mask, alpha):
         return _blend(distances, alpha, *prepare(x, y, mask)).value
     remembered = None
@@ -67,7 +67,7 @@ def blend(
 
 
 class _Blend(torch.autograd.Function):
-    """Backward is a product with what forward formed. To be differentiated again it forms that anew, of the inputs."""
+    """Backward multiplies by what forward formed. To be differentiated again, it forms that anew from the inputs."""
 
     @staticmethod
     def forward(
@@ -90,7 +90,8 @@ class _Blend(torch.autograd.Function):
         for_x, for_y, for_alpha = ctx.saved_tensors
         if inputs is not None and torch.is_grad_enabled():
             x, y, mask, alpha = inputs.saved_tensors
-            _, for_x, for_y, for_alpha = _blend(distances, alpha, *prepare(x, y, mask), ctx.needs_input_grad[:3])
+            x, y = prepare(x, y, mask)
+            _, for_x, for_y, for_alpha = _blend(distances, alpha, x, y, ctx.needs_input_grad[:3])
         of_pixels = _expand(cotangent, distances[0].A)
         return (
             None if for_x is None else of_pixels * for_x,
@@ -118,7 +119,7 @@ class _Inputs(torch.autograd.Function):
 
 
 def _is_watched(*tensors: Tensor | None) -> bool:
-    """Whether more than plain autograd differentiates or records: torch.func, forward mode, torch.export, TorchScript."""
+    """Whether anything but plain autograd differentiates or traces: torch.func, forward mode, export, TorchScript."""
     # PyTorch documents is_tracing, but its type stubs don't export it.
     if _functorch_is_active() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
@@ -144,12 +145,13 @@ def _blend(
 
 
 def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) -> tuple[Any, ...]:
-    """M_p of each image, s, and the gradients for x and for y, but for s."""
+    """M_p of each image, s, and the gradients for x and y without the factor s."""
     A, p, vectors, unit = distance
     d, *entries = compare(distance, x, y)
     value, u = power_mean(A, d, p), d.sign() if p == 1 else d
-    for_x = for_y = None
-    if wanted[0] or vectors and wanted[1]:
+    for_x: Any = None
+    for_y = None
+    if wanted[0] or (vectors and wanted[1]):
         for_x = gradient(distance, u, entries[0])
     if wanted[1]:
         for_y = -for_x if vectors else gradient(distance, -u, entries[1])
@@ -157,7 +159,7 @@ def _distance(distance: Distance, x: Tensor, y: Tensor, wanted: Sequence[bool]) 
 
 
 def compare(distance: Distance, x: Tensor, y: Tensor) -> list[Any]:
-    """d of each entry, and the entries that it is made of: A x and A y, or where vectors are compared A (x - y)."""
+    """d of each entry, and the entries it comes from: A x and A y, or A (x - y) where vectors are compared."""
     A = distance.A
     if distance.vectors:
         Az = measure(A, x - y)
@@ -177,7 +179,7 @@ def measure(A: LinearMap, x: Tensor) -> Entries:
 
 
 def gradient(distance: Distance, u: Tensor, Ax: Entries) -> Tensor:
-    """A^T(u A x / |A x|), and A^T(u) of entries that keep their sign."""
+    """A^T(u A x / |A x|), and A^T(u) for entries that keep their sign."""
     over = _over(u, Ax.lengths)
     first, *others = (over * component for component in Ax.components)
     return distance.A.transpose([first if distance.vectors else distance.A.signed(first, u), *others])
@@ -202,7 +204,7 @@ def _weighted_sum(weights: Sequence[Any], values: Sequence[Tensor]) -> Tensor:
 
 
 def _expand(values: Tensor, A: LinearMap) -> Tensor:
-    """One value for each image, to be multiplied by images."""
+    """One value for each image, shaped to multiply images by."""
     return values[(..., *(None for _ in A.shape))]
 
 

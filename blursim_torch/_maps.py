@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 @dataclass
 class LinearMap(ABC):
-    """What the distance needs of A: itself, its transpose, the sum over its entries, and where these keep their sign."""
+    """What a distance needs of A: itself, its transpose, the sum over its entries, and which of them keep a sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
 
@@ -53,7 +53,7 @@ class Identity(LinearMap):
 
 
 class Fourier(LinearMap):
-    """X, the unitary DFT of a real image: the half of it that is not the mirror image of the rest (SPEC 3.1)."""
+    """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         X = torch.fft.rfftn(x, dim=self.axes, norm="ortho")
@@ -71,12 +71,13 @@ class Fourier(LinearMap):
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
         """DC (SPEC 3.3)."""
-        start = -len(self.shape)
-        dc = first[(..., *(slice(1) for _ in self.shape))].flatten(start)
-        return lengths.flatten(start).slice_scatter(dc, -1, 0, 1).unflatten(-1, lengths.shape[start:])
+        n, zero = len(self.shape), torch.zeros((), dtype=torch.long, device=lengths.device)
+        front = tuple(range(n))
+        lengths, first = (values.movedim(self.axes, front) for values in (lengths, first))
+        return lengths.index_put((zero,) * n, first[(0,) * n]).movedim(front, self.axes)
 
     def whole(self, half: Tensor) -> Tensor:
-        """All N entries of a spectrum that is even, given its half: that at -f is that at f."""
+        """All N entries of an even spectrum, given one half: the entry at -f is the one at f."""
         mirror = half[..., 1 : (self.shape[-1] + 1) // 2].flip(self.axes)
         mirror = mirror.roll((1,) * (len(self.shape) - 1), self.axes[:-1]) if len(self.shape) > 1 else mirror
         return torch.cat([half, mirror], -1)
@@ -86,8 +87,8 @@ class Fourier(LinearMap):
 class Windows(LinearMap):
     """The unitary DFTs of windows that overlap by a quarter, of an image reflected at its borders (SPEC 3.7).
 
-    Along every axis a window is tapered over what it shares with its neighbours, where the squares of both tapers add
-    up to a constant: so each pixel counts alike. Windows have two axes where an image has one, (*counts, *sizes).
+    Along every axis a window is tapered where it overlaps its neighbours. The squares of the tapers add up to a
+    constant, so that each pixel counts alike. Windows have two axes for each axis of an image: (*counts, *sizes).
     """
 
     size: int  # of a window along every axis
@@ -123,20 +124,20 @@ class Windows(LinearMap):
         return self.fourier.signed(lengths, first)
 
     def _taper(self, x: Tensor) -> Tensor:
-        """A window's weights, as large as it, in the dtype and on the device of x."""
+        """The weights of a window's pixels, in the dtype and on the device of x."""
         i = torch.arange(self.size, dtype=x.dtype, device=x.device) + 0.5
         rise = (torch.minimum(i, self.size - i) / self.overlap).clamp(max=1)
         taper = torch.sin(math.pi / 2 * rise) * math.sqrt(self.size / self.hop)
         return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))
 
     def _reflected(self, x: Tensor, axis: int) -> Tensor:
-        """x as far as its windows go: beyond both ends of an axis its reflection, which doesn't repeat the end."""
+        """x, extended as far as its windows go by its reflection, which doesn't repeat the end."""
         length, before, after = x.shape[axis], self.overlap, self._after(axis)
         first, last = x.narrow(axis, 1, before), x.narrow(axis, length - 1 - after, after)
         return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
 
     def _folded(self, x: Tensor, axis: int) -> Tensor:
-        """The transpose of _reflected: what lies beyond an end is added to the pixels that it is the image of."""
+        """The transpose of _reflected: what is beyond an end is added to the pixels that it reflects."""
         length, before, after = self.shape[axis], self.overlap, self._after(axis)
         first, x, last = x.split([before, length, after], axis)
         others = (0, 0) * (-1 - axis)
@@ -145,7 +146,7 @@ class Windows(LinearMap):
         return x + first + last
 
     def _joined(self, x: Tensor, axis: int) -> Tensor:
-        """The transpose of unfold: the windows along an axis, and their pixels along the next, added where they meet."""
+        """The transpose of unfold: windows along an axis, their pixels along the next, added where they overlap."""
         rising, level, falling = x.split([self.overlap, self.hop - self.overlap, self.overlap], axis + 1)
         first, before = rising.split([1, x.shape[axis] - 1], axis)
         after, last = falling.split([x.shape[axis] - 1, 1], axis)
@@ -162,9 +163,8 @@ class Sobel(LinearMap):
     """grad x by the Sobel kernel of size k, in intensity per pixel: n components (SPEC 4.1, 4.2).
 
     The kernel is (1+z)^(k-2) along every axis, which gives sums around the corners between the pixels, then (z-1)
-    along the axis of the component and (1+z) along the others. Sums of neighbours, scaled once at the end: so equal
-    pixels have no gradient at all, and equal images the same one however a compiler arranges the sums. Of two axes, the
-    components are those along the diagonals, turned by 45 degrees: vectors of the same length, from fewer sums.
+    along the axis of the component and (1+z) along the others. These are sums of neighbours, scaled once at the
+    end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
     size: int
@@ -174,16 +174,8 @@ class Sobel(LinearMap):
         """The sums' response to a slope of one intensity per pixel (SPEC 5.2)."""
         return 2.0 ** (len(self.shape) * (self.size - 1) - 1)
 
-    @property
-    def _scale(self) -> float:
-        """Of the sums; diagonals are longer by a factor of sqrt(2)."""
-        return (2**0.5 if len(self.shape) == 2 else 1) / self.gain
-
     def __call__(self, x: Tensor) -> list[Tensor]:
-        corners = self._smooth(x, "reflect") * self._scale
-        if len(self.shape) == 2:
-            a, b, c, d = _corners(corners)
-            return [d - a, c - b]
+        corners = self._smooth(x, "reflect") * (1 / self.gain)
         return [self._across(corners, own) for own in self.axes]
 
     def transpose(self, components: list[Tensor]) -> Tensor:
@@ -191,17 +183,12 @@ class Sobel(LinearMap):
 
         A is D^-1 E^T C E: C correlates the image's even extension E x, which is periodic, with the kernel; E^T adds
         what lies on one pixel, and E^T E = D, 1 on the border and 2 elsewhere along every axis. With B = 2 D^-1,
-        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. On the border across its
-        own axis a component is 0, as it must be here.
+        A^T = E^T C^T E D^-1 is B^-1 A' B, where A' has the reflected kernel, C^T, in place of C. A component is odd
+        along its own axis: on the border across it, B is 0.
         """
-        border = self._border(components[0])
-        if len(self.shape) == 2:
-            (a, _, _, d), (_, b, c, _) = (_corners(border * component) for component in components)
-            corners = (a - d) + (b - c)
-        else:
-            first, *others = (self._across_transpose(c * border, own) for c, own in zip(components, self.axes, strict=True))
-            corners = sum(others, first)
-        return self._smooth(corners, "symmetric") * (self._scale / border)
+        first, *others = (self._across_transpose(c, own) for c, own in zip(components, self.axes, strict=True))
+        corners = sum(others, first)
+        return self._smooth(corners, "symmetric") * (1 / (self.gain * self._border(components[0])))
 
     def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
@@ -219,17 +206,18 @@ class Sobel(LinearMap):
         return x
 
     def _across_transpose(self, x: Tensor, own: int) -> Tensor:
+        x = x * self._border(x, own)
         for axis in self.axes:
             before, after = _neighbours(x, axis)
             x = before - after if axis == own else before + after
         return x
 
-    def _border(self, x: Tensor) -> Tensor:
-        """B: 2 on the border, 4 where two meet, 8 where three do, and 1 elsewhere."""
+    def _border(self, x: Tensor, own: int | None = None) -> Tensor:
+        """2 on the border, 4 where two meet, 0 on that across the axis `own`, and 1 elsewhere."""
         weight = torch.ones((), dtype=x.dtype, device=x.device)
         for axis, length in zip(self.axes, self.shape, strict=True):
             i = torch.arange(length, device=x.device)
-            ends = torch.where((i == 0) | (i == length - 1), 2, 1).to(x.dtype)
+            ends = torch.where((i == 0) | (i == length - 1), 0 if axis == own else 2, 1).to(x.dtype)
             weight = weight * _along(ends, axis)
         return weight
 
@@ -242,17 +230,12 @@ def _mirrored(x: Tensor, axis: int, width: int, mirror: Literal["reflect", "symm
     return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
 
 
-def _corners(x: Tensor) -> tuple[Tensor, ...]:
-    """Of each four neighbours in two axes the upper left, upper right, lower left and lower right."""
-    return tuple(corner for row in _neighbours(x, -2) for corner in _neighbours(row, -1))
-
-
 def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Of each two neighbours along an axis the first, and the second."""
+    """The first and the second of each two neighbours along an axis."""
     length = x.shape[axis]
     return x.narrow(axis, 0, length - 1), x.narrow(axis, 1, length - 1)
 
 
 def _along(values: Tensor, axis: int) -> Tensor:
-    """Values in a row, laid along an axis that is counted from the end."""
+    """A row of values, laid along an axis that is counted from the end."""
     return values[(..., *(None for _ in range(1, -axis)))]

@@ -34,7 +34,11 @@ OUTSIDE = {
 OUTSIDE |= {"README.md": "index.md", ".github/SECURITY.md": "SECURITY.md"}
 IN_REPOSITORY = {page: source for source, page in OUTSIDE.items()}
 # Former address of a page -> the page.
-MOVED = {"trouble": "troubleshooting", "come_from": "migrating"}
+MOVED = {
+    "trouble": "troubleshooting",
+    "come_from": "migrating",
+    "gradients": "CONTRIBUTING",
+}
 REDIRECT = """<!doctype html>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url=../{page}/">

@@ -34,15 +34,16 @@ def draw_blindness(sharp: np.ndarray) -> None:
         "circular shift": np.roll(sharp, (60, 60), axis=(0, 1)),
         "point reflection": sharp[::-1, ::-1],
     }
-    figure = Figure(figsize=(8.5, 3.1))
+    figure = Figure(figsize=(8.5, 3.3))
     axes = figure.subplots(
-        1, 1 + len(changed), gridspec_kw={"wspace": 0.05, "left": 0.01, "right": 0.99, "bottom": 0.36, "top": 0.92}
+        1, 1 + len(changed), gridspec_kw={"wspace": 0.05, "left": 0.01, "right": 0.99, "bottom": 0.4, "top": 0.92}
     )
     for ax, (name, image) in zip(axes, {"y": sharp, **changed}.items(), strict=True):
         ax.imshow(image, cmap="gray", vmin=0, vmax=1)
         ax.set_title(name, fontsize=10)
         ax.set(xticks=[], yticks=[])
-    rows = [('spectrum="magnitude"', {}), ('spectrum="complex"', {"spectrum": "complex"})]
+    rows = [('spectrum="magnitude"', {}), ("window=32", {"window": 32})]
+    rows += [('spectrum="complex"', {"spectrum": "complex"})]
     rows += [('edges="magnitude"', {}), ('edges="vector"', {"edges": "vector"})]
     for i, (label, option) in enumerate(rows):
         place = {"xycoords": "axes fraction", "fontsize": 10, "annotation_clip": False}

@@ -29,7 +29,7 @@ from blursim_jax import blursim
 LOSSES = {
     "L1": lambda x, y: jnp.mean(jnp.abs(x - y)),
     # Height and width of Flax's channels-last images.
-    "BlurSim": lambda x, y: blursim(x, y, 0.3, axes=(-3, -2)),
+    "BlurSim": lambda x, y: blursim(x, y, 0, axes=(-3, -2), window=32),
 }
 # Photographs from the scikit-image package, so nothing is downloaded.
 TRAIN = ("astronaut", "coffee", "rocket", "stereo_motorcycle", "hubble_deep_field")

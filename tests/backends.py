@@ -5,24 +5,13 @@ comes out (exactly: it holds every value of the narrower dtypes). What a lambda 
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import torch
-
-import blursim_jax
-import blursim_torch
-
-if not hasattr(jax, "enable_x64"):  # the oldest releases of JAX have these names elsewhere
-    from jax._src.monitoring import _unregister_event_duration_listener_by_callback
-    from jax.experimental import enable_x64
-
-    jax.enable_x64 = enable_x64
-    jax.monitoring.unregister_event_duration_listener = _unregister_event_duration_listener_by_callback
+import pytest
 
 
 class Backend:
@@ -30,9 +19,10 @@ class Backend:
 
     name: str
     package: ModuleType
-    arrays: ModuleType  # jnp or torch
+    arrays: ModuleType  # jax.numpy or torch
 
     def __init__(self):
+        self.package = import_module(f"blursim_{self.name}")
         self.blursim = self.package.blursim
         self.blursim_terms = self.package.blursim_terms
         self.difference_maps = self.package.difference_maps
@@ -58,52 +48,69 @@ class Backend:
 
 
 class Jax(Backend):
-    name, package, arrays = "jax", blursim_jax, jnp
-    compile = staticmethod(jax.jit)
-    grad = staticmethod(jax.grad)
+    name = "jax"
+
+    def __init__(self):
+        super().__init__()
+        self.framework, self.arrays = import_module("jax"), import_module("jax.numpy")
+        self.grad = self.framework.grad
+        if not hasattr(self.framework, "enable_x64"):  # the oldest releases have these names elsewhere
+            self.framework.enable_x64 = import_module("jax.experimental").enable_x64
+            monitoring = import_module("jax._src.monitoring")
+            self.framework.monitoring.unregister_event_duration_listener = (
+                monitoring._unregister_event_duration_listener_by_callback
+            )
 
     def quick(self, function):
-        return jax.jit(function)  # one compilation instead of one per operation
+        return self.framework.jit(function)  # one compilation instead of one per operation
 
     def array(self, array, dtype=None):
-        return array if array is None else jnp.asarray(array, dtype)
+        return array if array is None else self.arrays.asarray(array, dtype)
 
     def number(self, array):
         return np.asarray(array).astype(np.float64)
 
     def double_precision(self):
-        return jax.enable_x64(True)
+        return self.framework.enable_x64(True)
 
     def shaped(self, shape, dtype, function):
         """function, traced on an array that has a shape and a dtype but no values."""
-        return jax.eval_shape(function, jax.ShapeDtypeStruct(shape, dtype))
+        return self.framework.eval_shape(function, self.framework.ShapeDtypeStruct(shape, dtype))
 
 
 class Torch(Backend):
-    name, package, arrays = "torch", blursim_torch, torch
-    compile = staticmethod(partial(torch.compile, backend="aot_eager"))  # all but the making of C++
+    name = "torch"
 
-    @staticmethod
-    def grad(function, argnums=0):
+    def __init__(self):
+        super().__init__()
+        self.framework = self.arrays = import_module("torch")
+
+    def grad(self, function, argnums=0):
         """As jax.grad, by plain autograd; can be nested."""
 
         def gradient(*arrays):
             fresh = lambda a: a if a is None or a.requires_grad else a.clone().requires_grad_(a.is_floating_point())
             arrays = list(map(fresh, arrays))
             wanted = [arrays[i] for i in ((argnums,) if isinstance(argnums, int) else argnums)]
-            found = torch.autograd.grad(function(*arrays), wanted, create_graph=True, materialize_grads=True)
+            how = {"create_graph": True, "materialize_grads": True}
+            found = self.framework.autograd.grad(function(*arrays), wanted, **how)
             return found[0] if isinstance(argnums, int) else found
 
         return gradient
 
     def array(self, array, dtype=None):
-        return array if array is None else torch.tensor(np.array(array), dtype=dtype and getattr(torch, dtype))
+        return (
+            array if array is None else self.arrays.tensor(np.array(array), dtype=dtype and getattr(self.arrays, dtype))
+        )
 
     def number(self, array):
         return array.detach().double().numpy()
 
     def shaped(self, shape, dtype, function):
-        return function(torch.empty(shape, dtype=getattr(torch, dtype), device="meta"))
+        return function(self.arrays.empty(shape, dtype=getattr(self.arrays, dtype), device="meta"))
 
 
-BACKENDS = [Jax(), Torch()]
+FRAMEWORKS = {"jax": Jax, "torch": Torch}
+BACKENDS = [backend() for name, backend in FRAMEWORKS.items() if find_spec(name)]
+MISSING = FRAMEWORKS.keys() - {backend.name for backend in BACKENDS}
+by_both = pytest.mark.skipif(bool(MISSING), reason="compares the frameworks with each other, and one is missing")

@@ -12,23 +12,27 @@ from options import EXTREMES, SEEN
 
 FILE = Path(__file__).with_name("golden.json")
 
-# Shape of x, spatial axes, Sobel size, with a mask or not.
+# Shape of x, spatial axes, Sobel size, with a mask or not, window.
 SHAPES = [
-    ((2, 3, 12, 17), (-2, -1), 5, False),
-    ((2, 16, 9, 3), (-3, -2), 3, True),
-    ((64, 48), (0, 1), 7, False),
-    ((2, 101), (-1,), 5, True),
-    ((8, 9, 10), (-3, -2, -1), 5, False),
+    ((2, 3, 12, 17), (-2, -1), 5, False, None),
+    ((2, 16, 9, 3), (-3, -2), 3, True, None),
+    ((64, 48), (0, 1), 7, False, None),
+    ((2, 101), (-1,), 5, True, None),
+    ((8, 9, 10), (-3, -2, -1), 5, False, None),
+    ((2, 13, 17, 3), (-3, -2), 5, False, 8),
+    ((2, 101), (-1,), 5, True, 16),
+    ((6, 9, 7), (-3, -2, -1), 3, False, 4),
 ]
 
 
 def cases(shape):
     """name -> x, y, mask and options: every mode for the first shape, all the code of both terms for the others."""
-    _, axes, size, masked = SHAPES[shape]
+    _, axes, size, masked, window = SHAPES[shape]
     x, y, mask = images(SHAPES[shape][0])
     found = {}
     for i, seen in enumerate(EXTREMES if shape else SEEN):
         options = {**seen, "normalization": ("gain", "area")[i % 2], "axes": axes, "sobel_size": size}
+        options |= {} if window is None else {"window": window}
         words = " ".join(f"{option}={word}" for option, word in options.items())
         found[f"{x.shape} {words}{' masked' * masked}"] = x, y, mask if masked else None, options
     return found
@@ -60,6 +64,6 @@ def computed(backend, shape):
 if __name__ == "__main__":
     from backends import BACKENDS
 
-    table = {name: row for shape in range(len(SHAPES)) for name, row in computed(BACKENDS[1], shape).items()}
+    table = {name: row for shape in range(len(SHAPES)) for name, row in computed(BACKENDS[-1], shape).items()}
     rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in table.items())
     FILE.write_text(f"{{\n{rows}\n}}\n")

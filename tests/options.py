@@ -1,6 +1,8 @@
-"""The words of the options (SPEC 12), and every combination of them."""
+"""The words of the options (SPEC 12), every combination of them, and the few that are all of the code."""
 
 from itertools import product
+
+import pytest
 
 WORDS = {
     "spectrum": ("magnitude", "complex"),
@@ -17,10 +19,18 @@ def combinations(*names):
 
 
 def ids(options):
-    return "-".join(map(str, options.values()))
+    return "-".join(f"window={word}" if name == "window" else str(word) for name, word in options.items())
 
 
 # What the two terms do differently; the first is the default, and per p the last has vectors in both.
 SEEN = combinations("p", "spectrum", "edges")
 # Magnitudes in both terms, vectors in both, for each p: as the terms know nothing of each other, all the code.
 EXTREMES = [SEEN[0], SEEN[3], SEEN[4], SEEN[7]]
+WINDOWED = {"window": 4}
+FEW = [SEEN[0], SEEN[7], WINDOWED]
+
+
+def parametrize(soon):
+    """A test for each of the options, of which those that come soon are in the default run."""
+    seldom = [pytest.param(options, marks=pytest.mark.slow) for options in [*SEEN, WINDOWED] if options not in soon]
+    return pytest.mark.parametrize("options", [*soon, *seldom], ids=ids)

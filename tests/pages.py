@@ -1,4 +1,4 @@
-"""What the pages show, for the tests that run it."""
+"""The code on the pages, for the tests that run it."""
 
 import re
 
@@ -17,7 +17,7 @@ def tab(page: str, label: str) -> str:
 
 
 def code_and_printed(page: str, label: str) -> list[tuple[str, str]]:
-    """Each piece of Python in those tabs or outside of any, with the text that stands below it as what it prints."""
+    """Each piece of Python in those tabs or outside any, with the output shown below it."""
     return BLOCKS.findall(tab(page, label))
 
 
@@ -28,6 +28,6 @@ def links(page: str) -> list[tuple[str, str]]:
 
 
 def anchors(page: str) -> set[str]:
-    """Those that GitHub, and the site, give to the headings."""
+    """Those that GitHub and the site give to the headings."""
     headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

@@ -5,6 +5,8 @@ from itertools import product
 
 import numpy as np
 
+OVERLAP = 1 / 4  # the part of a window that it shares with the next (SPEC 3.7)
+
 
 def blursim(x, y, alpha, *, reduction="mean", **options):
     """SPEC 2.1, 5.4."""
@@ -19,6 +21,7 @@ def blursim_terms(
     *,
     axes=(-2, -1),
     spectrum="magnitude",
+    window=None,
     edges="magnitude",
     p=1,
     normalization="gain",
@@ -38,7 +41,8 @@ def blursim_terms(
 
     general, specific = np.zeros(batch), np.zeros(batch)
     for i in np.ndindex(batch):
-        general[i] = mean(spectral_difference(x[i], y[i], spectrum), p)
+        pairs = zip(windows(x[i], window), windows(y[i], window), strict=True)
+        general[i] = mean(np.array([spectral_difference(*pair, spectrum) for pair in pairs]), p)
         specific[i] = mean(length(edge_difference(x[i], y[i], edges, sobel_size), edges), p) * unit
     return reduce(general, reduction), reduce(specific, reduction)
 
@@ -65,6 +69,23 @@ def spectral_difference(x, y, spectrum):
     dc = (0,) * x.ndim
     difference[dc] = X[dc].real - Y[dc].real
     return difference
+
+
+def windows(image, size):
+    """SPEC 3.7: the image itself, or each window of its reflection, tapered."""
+    if size is None:
+        return [image]
+    shared = round(size * OVERLAP)
+    step = size - shared
+    rise = np.sin(np.pi / 2 * (np.arange(shared) + 0.5) / shared)
+    taper = np.concatenate([rise, np.ones(size - 2 * shared), rise[::-1]]) * np.sqrt(size / step)
+    tapers = fold(np.multiply.outer, [taper] * image.ndim)
+    counts = [-(-(length + shared) // step) for length in image.shape]
+    ends = [(count - 1) * step + size for count in counts]
+    beyond = [(shared, end - shared - length) for end, length in zip(ends, image.shape, strict=True)]
+    padded = np.pad(image, beyond, mode="reflect")
+    places = product(*(range(0, count * step, step) for count in counts))
+    return [padded[tuple(slice(i, i + size) for i in place)] * tapers for place in places]
 
 
 def edge_difference(x, y, edges, size):

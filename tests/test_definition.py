@@ -1,47 +1,46 @@
 """Values: every clause of SPEC.md on every backend. Each docstring names the clauses that its test would break with."""
 
+import ast
 import doctest
 import importlib
-import inspect
 import pkgutil
 import re
 from pathlib import Path
-from typing import get_args
 
-import jax
 import numpy as np
 import pytest
 import reference
-import torch
-from options import SEEN, WORDS, combinations
+from backends import BACKENDS
+from options import WORDS, combinations
+from skimage import data
 from tolerances import NOTHING_64, VALUE_64, distance
-
-import blursim_jax
-import blursim_torch
 
 COMBINATIONS = combinations(*WORDS)
 
-FUNCTIONS = ("blursim", "blursim_terms", "difference_maps")
-WORDS_ALIASES = ("Edges", "Normalization", "Order", "Reduction", "Spectrum")
-BOTH = {*FUNCTIONS, "Maps", "Terms", *WORDS_ALIASES}
+packages = pytest.mark.parametrize("package", [backend.package for backend in BACKENDS], ids=lambda p: p.__name__)
 
-# Shape of x, spatial axes, Sobel size, mask: every size with every mask; none to three leading axes; channels first and
-# last; odd, even, prime, not square, the smallest; signals, images, volumes. The reductions take turns.
+# Shape of x, spatial axes, Sobel size, mask, window: every size with every mask; none to three leading axes; channels
+# first and last; odd, even, prime, thin, not square, the smallest; signals, images, volumes. The reductions take turns.
 CASES = [
-    ((5, 5), (-2, -1), 3, "none"),
-    ((7, 6), (-1, -2), 3, "boolean"),
-    ((2, 8, 5, 3), (-3, -2), 3, "fraction"),
-    ((2, 3, 5, 8), (-2, -1), 5, "none"),
-    ((5, 6), (-2, -1), 5, "boolean"),
-    ((6, 9, 3), (-3, -2), 5, "fraction"),
-    ((7, 7), (0, 1), 7, "none"),
-    ((11, 2, 13), (2, 0), 7, "boolean"),
-    ((3, 17, 8), (-2, -1), 7, "fraction"),
-    ((2, 3, 2, 9, 11), (-2, -1), 9, "fraction"),
-    ((2, 3, 13), (-1,), 5, "fraction"),
-    ((6, 4), (0,), 3, "none"),
-    ((2, 6, 5, 7), (-3, -2, -1), 5, "fraction"),
-    ((5, 8, 6, 2), (2, 0, 1), 3, "boolean"),
+    ((5, 5), (-2, -1), 3, "none", None),
+    ((7, 6), (-1, -2), 3, "boolean", None),
+    ((2, 8, 5, 3), (-3, -2), 3, "fraction", None),
+    ((2, 3, 5, 8), (-2, -1), 5, "none", None),
+    ((5, 6), (-2, -1), 5, "boolean", None),
+    ((6, 9, 3), (-3, -2), 5, "fraction", None),
+    ((7, 7), (0, 1), 7, "none", None),
+    ((11, 2, 13), (2, 0), 7, "boolean", None),
+    ((3, 17, 8), (-2, -1), 7, "fraction", None),
+    ((2, 3, 2, 9, 11), (-2, -1), 9, "fraction", None),
+    ((2, 3, 13), (-1,), 5, "fraction", None),
+    ((6, 4), (0,), 3, "none", None),
+    ((2, 6, 5, 7), (-3, -2, -1), 5, "fraction", None),
+    ((5, 8, 6, 2), (2, 0, 1), 3, "boolean", None),
+    ((17, 13), (-2, -1), 5, "none", 8),
+    ((2, 8, 9, 3), (-3, -2), 3, "fraction", 8),
+    ((5, 31), (-1, -2), 5, "boolean", 4),
+    ((2, 101), (-1,), 5, "none", 16),
+    ((2, 6, 5, 7), (-3, -2, -1), 3, "fraction", 4),
 ]
 
 
@@ -55,66 +54,52 @@ def images(rng, *shape):
     return rng.random((2, *shape))
 
 
-def test_every_clause_is_tested():
-    """SPEC.md's own promise"""
-    root = Path(__file__).parent.parent
+def test_every_clause_is_named_by_the_tests_that_it_would_break():
+    """SPEC.md's own promise; that they would break is for their authors to see."""
+    root = Path(__file__).parents[1]
     clauses = re.findall(r"^(\d+\.\d+)\. ", (root / "SPEC.md").read_text(), re.M)
-    tests = "".join(path.read_text() for path in sorted(root.glob("tests/test_*.py")))
-    tested = {clause for line in re.findall(r"SPEC ([\d., ]*\d)", tests) for clause in re.split(r",\s*", line)}
+    nodes = [node for path in root.glob("tests/test_*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    tests = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    docstrings = "\n".join(ast.get_docstring(test) or "" for test in tests)
+    named = ", ".join(re.findall(r"SPEC ([\d., ]*\d)", docstrings))
     assert clauses
-    assert set(clauses) <= tested
+    assert set(clauses) <= set(re.split(r",\s*", named))
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
 def test_every_combination_of_options_gives_the_value_of_the_reference(backend, case, rng):
-    """SPEC 1.1, 2.1, 3.1, 3.2, 3.4, 3.5, 3.6, 4.1, 4.2, 4.3, 4.4, 5.1, 5.2, 5.4, 6.1, 8.4"""
-    shape, axes, size, mask = CASES[case]
+    """SPEC 1.1, 2.1, 3.1, 3.2, 3.4, 3.5, 3.6, 3.7, 4.1, 4.2, 4.3, 4.4, 5.1, 5.2, 5.4, 6.1, 8.4"""
+    shape, axes, size, mask, window = CASES[case]
     x, y = images(rng, *shape) - 0.3
     mask = masks_for(shape, rng)[mask]
     turn = [o for o in COMBINATIONS if o["reduction"] == WORDS["reduction"][case // 3 % 3]]
-
-    def losses(x, y, mask):
-        return [backend.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **o) for o in turn]
-
+    shared = {"axes": axes, "sobel_size": size, "window": window}
+    losses = lambda x, y, mask: [backend.blursim(x, y, 0.3, mask=mask, **shared, **o) for o in turn]
     for actual, options in zip(backend.run(losses, x, y, mask), turn, strict=True):
-        expected = reference.blursim(x, y, 0.3, axes=axes, sobel_size=size, mask=mask, **options)
+        expected = reference.blursim(x, y, 0.3, mask=mask, **shared, **options)
         assert distance(actual, expected) < VALUE_64, options
+
+
+def test_a_shift_of_an_eighth_of_a_window_costs_far_less_than_one_of_a_window(backend):
+    """SPEC 3.7, 10.2"""
+    picture = data.camera()[100:180, 150:230] / 255
+    x, near, far = (picture[shift : shift + 64, shift : shift + 64] for shift in (0, 2, 16))
+    loss = lambda x, y: backend.blursim(x, y, 0, window=16)
+    assert backend.run(loss, x, near) < 0.4 * backend.run(loss, x, far)
 
 
 def test_the_general_and_the_specific_term_are_those_of_the_reference(backend, rng):
     """SPEC 2.1, 2.5"""
     x, y = images(rng, 2, 3, 6, 5)
     alpha = rng.random((2, 3))
-    every = lambda x, y: [list(backend.blursim_terms(x, y, **options)) for options in COMBINATIONS]
-    for actual, options in zip(backend.run(every, x, y), COMBINATIONS, strict=True):
+    turn = combinations("normalization", "reduction")
+    every = lambda x, y: [list(backend.blursim_terms(x, y, **options)) for options in turn]
+    for actual, options in zip(backend.run(every, x, y), turn, strict=True):
         expected = reference.blursim_terms(x, y, **options)
         assert max(map(distance, actual, expected)) < VALUE_64
     terms = backend.run(lambda x, y: backend.blursim_terms(x, y, reduction="none"), x, y)
     loss = backend.run(lambda x, y, alpha: backend.blursim(x, y, alpha, reduction="none"), x, y, alpha)
     assert distance((1 - alpha) * terms[0] + alpha * terms[1], loss) < VALUE_64
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype"),
-    [((5, 5), "float64"), ((3, 7, 7), "float32"), ((5, 3, 8, 11), "float32"), ((3, 97, 64), "float64")],
-)
-def test_the_loss_of_equal_images_is_exactly_zero(backend, dtype, shape, rng):
-    """SPEC 2.3"""
-    x = rng.standard_normal(shape).astype(dtype)
-    again = lambda x, y: [backend.blursim(x, y, 0.4, reduction="none", **options) for options in SEEN]
-    same = lambda x: again(x, x)
-    # As one array, and as two, which a compiler can't tell to be equal.
-    for losses in (backend.run(same, x), backend.run(again, x, x.copy())):
-        assert np.array_equal(losses, np.zeros((8, *shape[:-2])))
-
-
-def test_the_loss_is_exactly_symmetric_and_not_negative(default_backend, rng):
-    """SPEC 2.3, 2.4"""
-    x, y = images(rng, 5, 9, 14).astype(np.float32)
-    losses = lambda x, y: [default_backend.blursim(x, y, 0.4, reduction="none", **options) for options in SEEN]
-    forth, back = default_backend.run(losses, x, y), default_backend.run(losses, y, x)
-    assert np.array_equal(forth, back)
-    assert np.min(forth) > 0
 
 
 def test_how_images_are_batched_does_not_matter(backend, rng):
@@ -129,15 +114,6 @@ def test_how_images_are_batched_does_not_matter(backend, rng):
     mean = lambda x, y: backend.blursim(x, y, 0.4)
     halves = [backend.run(mean, x[part], y[part]) for part in (slice(3), slice(3, 6))]
     assert distance(backend.run(mean, x, y), np.mean(halves)) < VALUE_64
-
-
-def test_axes_may_be_counted_from_either_end_and_swapped_with_the_image(backend, rng):
-    """SPEC 1.1"""
-    x, y = images(rng, 2, 6, 5, 3)
-    # Transposing both images swaps gx and gy, p and q, and leaves all four differences as they are.
-    every = [(1, 2), (-3, -2), (1, -2), [-3, 2], (2, 1)]
-    losses = backend.run(lambda x, y: [backend.blursim(x, y, 0.4, axes=axes) for axes in every], x, y)
-    assert distance(losses, np.full(5, reference.blursim(x, y, 0.4, axes=(1, 2)))) < VALUE_64
 
 
 def test_alpha_may_be_a_number_a_scalar_or_one_per_image(backend, rng):
@@ -167,61 +143,6 @@ def test_dc_keeps_its_sign(backend):
     assert backend.run(general, dark, light) == pytest.approx([1 / np.sqrt(30), 1], rel=VALUE_64)
 
 
-def test_at_dc_nothing_changes_for_images_of_positive_mean(backend, rng):
-    """SPEC 3.3"""
-    x, y = images(rng, 6, 5)
-    plain = np.mean(np.abs(np.abs(np.fft.fft2(x, norm="ortho")) - np.abs(np.fft.fft2(y, norm="ortho"))))
-    assert distance(backend.run(lambda x, y: backend.blursim(x, y, 0), x, y), plain) < VALUE_64
-
-
-@pytest.mark.parametrize("shape", [(5, 6), (7, 9)])
-def test_the_complex_general_term_is_the_root_mean_square(backend, shape, rng):
-    """SPEC 3.4"""
-    x, y = images(rng, 3, *shape)
-    actual = backend.run(lambda x, y: backend.blursim(x, y, 0, spectrum="complex", p=2, reduction="none"), x, y)
-    assert distance(actual, np.sqrt(np.mean((x - y) ** 2, (-2, -1)))) < VALUE_64
-
-
-def test_the_complex_root_mean_square_computes_no_fft_in_jax(rng):
-    """SPEC 3.4"""
-    x, y = images(rng, 5, 6).astype(np.float32)
-    loss = lambda spectrum: lambda x, y: blursim_jax.blursim(x, y, 0.8, spectrum=spectrum, p=2)
-    for change in (lambda f: f, jax.grad):
-        assert "fft" in str(jax.make_jaxpr(change(loss("magnitude")))(x, y))
-        assert "fft" not in str(jax.make_jaxpr(change(loss("complex")))(x, y))
-
-
-def test_the_complex_root_mean_square_computes_no_fft_in_torch(rng):
-    """SPEC 3.4"""
-    x, y = map(torch.tensor, images(rng, 5, 6))
-
-    def operations(spectrum):
-        with torch.profiler.profile(acc_events=True) as profile:
-            blursim_torch.blursim(x.clone().requires_grad_(), y, 0.8, spectrum=spectrum, p=2).backward()
-        return " ".join(event.key for event in profile.key_averages())
-
-    assert "fft" in operations("magnitude")
-    assert "fft" not in operations("complex")
-
-
-def test_edges_are_in_intensity_per_pixel(backend):
-    """SPEC 4.1, 4.4, 5.2: of a slope of 3 per pixel, away from the border, they are 3."""
-    slope = np.broadcast_to(3 * np.arange(20.0), (20, 20))
-    for size in (3, 5, 9):
-        actual = backend.run(
-            lambda x, k=size: backend.difference_maps(x, 0 * x, edges="vector", sobel_size=k).edges, slope
-        )
-        inside = slice(size // 2, -(size // 2))
-        assert distance(actual[inside, inside], np.full_like(actual[inside, inside], 3)) < VALUE_64
-
-
-def test_the_normalizations_coincide_at_128_squared(backend, rng):
-    """SPEC 5.3"""
-    x, y = images(rng, 64, 256)
-    area, gain = backend.run(lambda x, y: [backend.blursim(x, y, 1, normalization=n) for n in ("area", "gain")], x, y)
-    assert distance(area, gain) < VALUE_64
-
-
 def test_gain_is_independent_of_the_image_size_and_area_is_not(backend, rng):
     """SPEC 5.2, 10.4"""
     large = images(rng, 256, 256)
@@ -231,56 +152,19 @@ def test_gain_is_independent_of_the_image_size_and_area_is_not(backend, rng):
     assert np.allclose(np.divide(terms(large, "area"), terms(small, "area")), [1, 1 / 4], rtol=0.05)
 
 
-def test_the_general_term_of_a_repeated_image_stays(backend, rng):
-    """SPEC 3.5, 10.4: n x n copies put n times each magnitude on every n-th frequency and nothing elsewhere."""
-    x, y = images(rng, 5, 6)
-    general = lambda x, y: backend.blursim_terms(x, y, p=2).general
-    assert distance(backend.run(general, *np.tile((x, y), (1, 3, 3))), backend.run(general, x, y)) < VALUE_64
-
-
-def test_a_float_mask_mixes_the_images(backend, rng):
+def test_a_mask_mixes_the_images_and_one_of_ones_changes_nothing(backend, rng):
     """SPEC 6.1, 6.4"""
     x, y = images(rng, 2, 3, 6, 5)
-    masks = [rng.random(shape) for shape in ((6, 5), (2, 1, 6, 1), (2, 3, 6, 5), ())]
+    ones = [np.ones((6, 5), bool), np.ones((6, 5))]
+    masks = [*(rng.random(shape) for shape in ((6, 5), (2, 1, 6, 1), (2, 3, 6, 5), ())), *ones]
     losses = backend.run(lambda x, y, *masks: [backend.blursim(x, y, 0.4, mask=mask) for mask in masks], x, y, *masks)
     for actual, mask in zip(losses, masks, strict=True):
         assert distance(actual, reference.blursim(y + mask * (x - y), y, 0.4)) < VALUE_64
 
 
-def test_a_mask_of_ones_changes_nothing(backend, rng):
-    """SPEC 6.1"""
-    x, y = images(rng, 6, 5)
-    plain = reference.blursim(x, y, 0.4)
-    for mask in (np.ones((6, 5), bool), np.ones((6, 5))):
-        masked = backend.run(lambda x, y, mask: backend.blursim(x, y, 0.4, mask=mask), x, y, mask)
-        assert distance(masked, plain) < VALUE_64
-
-
-def test_x_outside_the_mask_does_not_count(backend, rng):
-    """SPEC 6.2, 6.3"""
-    x, y = images(rng, 2, 6, 7)
-    mask = (rng.random((6, 7)) < 0.6).astype(np.float32)
-    loss = lambda x, y, mask: [backend.blursim(x, y, 0.4, mask=mask, **options) for options in SEEN]
-    expected = backend.run(loss, x, y, mask)
-    for outside in (np.nan, np.inf, 1e30):
-        hidden = np.where(mask, x, outside)
-        assert distance(backend.run(loss, hidden, y, mask), expected) < VALUE_64
-        equal_inside = np.where(mask, y, outside)
-        assert np.array_equal(backend.run(loss, equal_inside, y, mask), np.zeros(8))
-
-
-def test_a_mask_makes_no_edge_on_flat_images(backend):
-    """SPEC 6.3: with zeros outside, instead of y, the square would have had edges and a spectrum."""
-    mask = np.zeros((9, 9), bool)
-    mask[2:6, 3:7] = True
-    terms = lambda x, y, mask: backend.blursim_terms(x, y, mask=mask)
-    assert np.array_equal(backend.run(terms, np.full((9, 9), 0.7), np.full((9, 9), 0.7), mask), [0, 0])
-
-
-@pytest.mark.parametrize("shape", [(7, 6)])
-def test_the_spectral_magnitude_is_blind_to_shifts_and_point_reflection_and_the_edges_are_not(backend, shape, rng):
+def test_the_spectral_magnitude_is_blind_to_shifts_and_point_reflection_and_the_edges_are_not(backend, rng):
     """SPEC 10.2"""
-    x = rng.random(shape)
+    x = rng.random((7, 6))
     terms = lambda x, y: backend.blursim_terms(x, y)
     for moved in (np.roll(x, (2, 3), (0, 1)), x[::-1, ::-1], np.roll(x[::-1, ::-1], (1, 1), (0, 1))):
         general, specific = backend.run(terms, x, moved)
@@ -326,35 +210,13 @@ def test_dc_is_in_the_centre_of_the_spectrum_map(backend):
         assert np.abs(spectrum).sum() == pytest.approx(np.sqrt(np.prod(shape)))
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "Maps", "Terms"])
-def test_both_backends_have_the_same_parameters(name):
-    """SPEC 12.1"""
-    facts = lambda package: [
-        (p.name, p.kind, p.default) for p in inspect.signature(getattr(package, name)).parameters.values()
-    ]
-    assert facts(blursim_jax) == facts(blursim_torch)
-
-
-def test_all_options_are_keyword_only():
-    """SPEC 12.1"""
-    for package in (blursim_jax, blursim_torch):
-        for function in FUNCTIONS:
-            positional = ["x", "y", "alpha"] if function == "blursim" else ["x", "y"]
-            parameters = list(inspect.signature(getattr(package, function)).parameters.values())
-            assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
-            assert all(p.kind is p.KEYWORD_ONLY for p in parameters[len(positional) :])
-    module = list(inspect.signature(blursim_torch.BlurSim).parameters.values())
-    assert all(p.kind is p.KEYWORD_ONLY for p in module[1:])
-    defaults = {p.name: p.default for p in inspect.signature(blursim_torch.blursim).parameters.values()}
-    assert all(p.default == defaults[p.name] for p in module)
-
-
 def test_the_defaults_are_those_of_the_definition_and_alpha_has_none(backend, rng):
     """SPEC 2.1, 3.6, 5.2, 12.1"""
     x, y = images(rng, 3, 6, 7)
     options = {
         "axes": (-2, -1),
         "spectrum": "magnitude",
+        "window": None,
         "edges": "magnitude",
         "p": 1,
         "normalization": "gain",
@@ -367,24 +229,7 @@ def test_the_defaults_are_those_of_the_definition_and_alpha_has_none(backend, rn
         backend.run(lambda x, y: backend.blursim(x, y), x, y)
 
 
-def test_the_public_names_are_those_of_the_definition():
-    """SPEC 12.1, 12.2"""
-    assert set(blursim_jax.__all__) == BOTH
-    assert set(blursim_torch.__all__) == BOTH | {"BlurSim", "linear_schedule", "cosine_decay_schedule"}
-    for package in (blursim_jax, blursim_torch):
-        assert {name for name in vars(package) if not name.startswith("_")} == set(package.__all__)
-        assert all(inspect.getdoc(getattr(package, name)) for name in BOTH - set(WORDS_ALIASES))
-
-
-@pytest.mark.parametrize("package", [blursim_jax, blursim_torch], ids=lambda package: package.__name__)
-def test_the_aliases_name_the_words_that_are_accepted(package):
-    """SPEC 12.1"""
-    aliases = {"edges": "Edges", "normalization": "Normalization", "p": "Order", "reduction": "Reduction"}
-    for option, alias in {"spectrum": "Spectrum", **aliases}.items():
-        assert set(get_args(getattr(package, alias))) == set(WORDS[option])
-
-
-@pytest.mark.parametrize("package", [blursim_jax, blursim_torch], ids=lambda package: package.__name__)
+@packages
 def test_the_examples_in_docstrings_run(package):
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     results = [doctest.testmod(module) for module in modules]

@@ -1,4 +1,4 @@
-"""The pieces of docs/frameworks.md run as they stand, each in a process of its own, with the real packages."""
+"""The examples in docs/frameworks.md run unchanged, each in its own process, with the real packages."""
 
 import os
 import re

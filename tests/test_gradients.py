@@ -1,19 +1,16 @@
 """Gradients: both backends against each other, against differences of the reference, and where no derivative exists."""
 
 from functools import cache
-from itertools import product
 
-import jax
 import numpy as np
 import pytest
 import reference
-from backends import BACKENDS
-from jax.test_util import check_grads
-from options import EXTREMES, SEEN, WORDS, ids
-from tolerances import CENTRAL_DIFFERENCE, CHECK_GRADS, GRADIENT_64, NOTHING_64, VALUE_64, distance
+from backends import BACKENDS, by_both
+from images import FLAT, degenerate, every_pair, stripes
+from options import EXTREMES, WORDS, ids
+from tolerances import CENTRAL_DIFFERENCE, GRADIENT_64, NOTHING_64, VALUE_64, distance
 
-import blursim_jax
-
+EVERY = [*EXTREMES, {"window": 4}, {"window": 4, "p": 2, "spectrum": "complex"}]
 CASES = [
     ((5, 5), (-2, -1), 5),
     ((7, 7), (-2, -1), 7),
@@ -33,6 +30,7 @@ def gradients(backend, arrays, alpha, mask, options):
     return backend.run(every, *arrays, alpha, mask)
 
 
+@by_both
 @pytest.mark.parametrize(("shape", "axes", "size"), CASES)
 def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
     """SPEC 7, 8.4"""
@@ -40,7 +38,7 @@ def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
     inputs = [*rng.random((2, *shape)), rng.random(batch), rng.uniform(0.2, 1, shape)]
     # The normalization, a factor, takes turns.
     word = WORDS["normalization"][CASES.index((shape, axes, size)) % 2]
-    options = [dict(o, axes=axes, sobel_size=size, normalization=word) for o in EXTREMES]
+    options = [dict(o, axes=axes, sobel_size=size, normalization=word) for o in EVERY]
     found = []
     for backend in BACKENDS:
         with backend.double_precision():
@@ -63,33 +61,10 @@ def test_gradients_agree_and_are_those_of_the_reference(shape, axes, size, rng):
                 assert abs(np.sum(gradient * direction) - expected) < CENTRAL_DIFFERENCE * np.linalg.norm(gradient), o
 
 
-def stripes(height, width):
-    """Rows all equal, hence X is zero but in its first row; the period, 3 pixels, need not divide the width."""
-    return np.broadcast_to(np.array([0.1, 0.9, 0.4])[np.arange(width) % 3], (height, width))
-
-
-# Images with zeros among their magnitudes: the Sobel vectors' are exact, of the DFT rounding leaves noise.
-DEGENERATE = {
-    "constant": lambda h, w: np.full((h, w), 1 / 3),
-    "negative": lambda h, w: np.full((h, w), -0.1),
-    "black": lambda h, w: np.zeros((h, w)),
-    "one-hot": lambda h, w: np.eye(1, h * w, w + 2).reshape(h, w),
-    "columns": stripes,
-    "rows": lambda h, w: stripes(w, h).T,
-    "checkers": lambda h, w: np.indices((h, w)).sum(0) % 2,
-    "step": lambda h, w: np.broadcast_to(np.arange(w) > w // 2, (h, w)),
-}
-FLAT = ["constant", "negative", "black"]
-
-
-def degenerate(shape, dtype):
-    return np.stack([make(*shape) for make in DEGENERATE.values()]).astype(dtype)
-
-
 @pytest.mark.parametrize(("shape", "dtype"), [((5, 5), "float64"), ((31, 9), "float32")])
 def test_a_constant_image_gets_no_gradient_from_the_lengths_of_its_edges(backend, shape, dtype, rng):
     """SPEC 7.1, 7.3: exactly none, for either p and kernels of several sizes."""
-    x = degenerate(shape, dtype)[: len(FLAT)]
+    x = degenerate(shape, dtype, FLAT)
     y = rng.random(x.shape).astype(dtype)
     sizes = [size for size in (9, 5, 3) if size <= min(shape)]
 
@@ -141,7 +116,7 @@ def to_second_order(backend, seen):
     """A function of x, y, v and w, always the same: both gradients, and Hessian-vector products of all blocks."""
 
     def every(x, y, v, w):
-        gradient = backend.grad(lambda x, y: backend.blursim(x, y, 0.4, **EXTREMES[seen]), argnums=(0, 1))
+        gradient = backend.grad(lambda x, y: backend.blursim(x, y, 0.4, **EVERY[seen]), argnums=(0, 1))
 
         def slope(x, y):
             for_x, for_y = gradient(x, y)
@@ -152,25 +127,23 @@ def to_second_order(backend, seen):
     return every
 
 
-def products(backend, x, y, options):
-    """Gradients for x and y, and Hessian-vector products along random directions."""
-    v, w = np.random.default_rng(1).standard_normal((2, *x.shape)).astype(x.dtype)
-    return backend.run(to_second_order(backend, EXTREMES.index(options)), x, y, v, w)
+every_option = pytest.mark.parametrize("seen", range(len(EVERY)), ids=list(map(ids, EVERY)))
 
 
-@pytest.mark.parametrize("options", EXTREMES, ids=ids)
+@every_option
 @pytest.mark.parametrize(
     ("shape", "dtype"), [pytest.param((7, 5), "float64", marks=pytest.mark.slow), ((8, 6), "float32")]
 )
-def test_gradients_are_finite_and_of_equal_images_zero_to_second_order(backend, options, shape, dtype, rng):
+def test_gradients_are_finite_and_of_equal_images_zero_to_second_order(backend, seen, shape, dtype, rng):
     """SPEC 7.2, 7.3, 7.4: degenerate, faint, bright images and one of noise, each against each other."""
     noise = rng.random(shape)
     faint = np.sqrt(np.finfo(dtype).tiny) * noise
-    images = [*degenerate(shape, dtype), *np.stack([noise, 1e4 * noise, 0.1 * faint, 1e4 * faint]).astype(dtype)]
-    x, y = (np.stack(side) for side in zip(*product(images, repeat=2), strict=True))
+    several = np.stack([noise, 1e4 * noise, 0.1 * faint, 1e4 * faint]).astype(dtype)
+    x, y = every_pair(np.concatenate([degenerate(shape, dtype), several]))
     equal = np.all(x == y, (-2, -1))
-    assert equal.sum() == len(images)
-    for actual in products(backend, x, y, options):
+    assert equal.sum() == np.sqrt(len(x))
+    v, w = rng.standard_normal((2, *x.shape)).astype(x.dtype)
+    for actual in backend.run(to_second_order(backend, seen), x, y, v, w):
         assert np.isfinite(actual).all()
         assert not actual[equal].any()
 
@@ -183,48 +156,13 @@ def test_gradients_are_finite_where_magnitudes_are_hardly_large_enough_to_count(
     x = np.stack([scale * faint * image for scale in (0.3, 1, 3, 10) for image in patterns]).astype(dtype)
     y = (1e3 * rng.standard_normal(x.shape)).astype(dtype)
     gradient = lambda o: backend.grad(lambda x, y: backend.blursim(x, y, 0.4, **o), argnums=(0, 1))
-    every = lambda x, y: [gradient(o)(x, y) for o in EXTREMES]
+    every = lambda x, y: [gradient(o)(x, y) for o in EVERY]
     for actual in backend.run(every, np.concatenate([x, y]), np.concatenate([y, x])):
         assert np.isfinite(actual).all()
 
 
-@pytest.mark.parametrize("options", EXTREMES, ids=ids)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_captured_in_the_program_equal_images_have_no_loss_and_no_gradient(dtype, options, rng):
-    """SPEC 2.3, 7.2: XLA computes a constant of the program by itself, and would round it otherwise."""
-    with jax.enable_x64(dtype == "float64"):
-        image = jax.numpy.asarray(rng.standard_normal((2, 17, 30)).astype(dtype))
-        both = jax.value_and_grad(lambda x, y: blursim_jax.blursim(x, y, 0.5, **options), argnums=(0, 1))
-        for program in (lambda x: both(x, image), lambda y: both(image, y)):
-            value, gradients = jax.jit(program)(image)
-            assert value == 0
-            assert not np.any(gradients)
-
-
-def test_captured_in_the_program_equal_images_have_no_second_derivatives(rng):
-    """SPEC 7.4"""
-    image = jax.numpy.asarray(rng.standard_normal((31, 24)).astype(np.float32))
-    for options in EXTREMES[1:3]:
-        gradient = jax.grad(lambda x, o=options: blursim_jax.blursim(x, image, 0.5, **o))
-        assert not np.any(jax.jit(lambda x, g=gradient: jax.jvp(g, (x,), (jax.numpy.cos(x),))[1])(image))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("options", SEEN, ids=ids)
-def test_derivatives_of_all_modes_are_those_that_jax_finds_numerically(options, rng):
-    """SPEC 7, 7.4: with a mask and one alpha per image."""
-    x, y, mask, *ways = rng.random((7, 2, 6, 5))
-    alpha = np.array([0.2, 0.7])
-
-    def along(t):
-        moved = [a + t * way for a, way in zip((x, y, mask), ways, strict=False)]
-        return blursim_jax.blursim(*moved[:2], alpha - t * ways[3][:, 0, 0], mask=moved[2], **options)
-
-    with jax.enable_x64(True):
-        check_grads(jax.jit(along), (0.0,), order=2, modes=("fwd", "rev"), atol=CHECK_GRADS, rtol=CHECK_GRADS)
-
-
-@pytest.mark.parametrize("seen", range(len(EXTREMES)), ids=map(ids, EXTREMES))
+@by_both
+@every_option
 def test_second_derivatives_agree_and_are_differences_of_the_gradient(seen, rng):
     """SPEC 7.4"""
     x, y, v, w = rng.random((4, 2, 7, 6))

@@ -1,4 +1,4 @@
-"""The README's snippets run as they stand and print what it says they print, and its links lead somewhere."""
+"""The README's snippets run and print what it shows, and its links lead somewhere."""
 
 import re
 from pathlib import Path

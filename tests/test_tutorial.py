@@ -1,4 +1,4 @@
-"""The tutorial's lines run in their order, in either framework, and print and draw what the page shows."""
+"""The tutorial runs in either framework, and prints and draws what the page shows."""
 
 import re
 from pathlib import Path

@@ -11,6 +11,7 @@ GRADIENT_32_MEANS = 5e-3  # p = 1, noise: where a share f of the differences has
 # Where images are flat, entries that are zero but for rounding get a direction (magnitudes), or a sign (p = 1), that
 # rounding chose. Of ten 8-bit photographs the worst have 0.14 and 0.21; most have 1e-5 to 1e-2.
 GRADIENT_32_FLAT = {2: 0.2, 1: 0.3}
+GRADIENT_32_ABOVE = 1e-2  # far above zero images are of few levels, and a photograph flat in many places
 CENTRAL_DIFFERENCE = 1e-6  # step 1e-5: truncation about step^2 times the third derivative, rounding about eps / step
 CENTRAL_DIFFERENCE_DRAWN = 1e-5  # step 1e-6, images with small magnitudes among them, whose third derivatives are large
 CHECK_GRADS = 1e-5  # jax.test_util's step is 1e-4 in float64: at second order rounding comes to eps / step^2

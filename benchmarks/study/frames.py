@@ -1,15 +1,15 @@
-"""On real frames of one scene, focused near and far: which loss trains best on targets that are out of register?
+"""On real frames of one scene, focused near and far: which loss trains best on misaligned targets?
 
     python -m benchmarks.study.frames FOLDER                    # each folder in it is a scene; its files are the frames
     python -m benchmarks.study.frames FOLDER --frames "board_?.jpg" --shrink 2     # a focus stack: FOLDER is the scene
 
-The frames of a scene are of one size, their names in the order of focus. Neighbours make pairs, in both directions, for
-two uses: "sharpen", the other frame from this one where the other is the sharper; "refocus", the other frame, whole,
-from this one and a map of which of the two is how much sharper. Targets are taken as they come and registered by flow,
-and what the flow there and the flow back don't agree on is masked. Half of the scenes train and the others judge, then
-the other way round; of a single scene the left trains and the right judges. Judged is on registered tiles, with the
-error of registration: how far there and back lead astray, and how far another method's flow is. Prints a table and
-writes results/frames.json, which also keeps what is done.
+The frames of a scene have one size and names in the order of focus. Neighbours make pairs, in both directions, for two
+uses: "sharpen" predicts the other frame where it is the sharper one; "refocus" predicts the whole other frame, given a
+map of relative sharpness. Targets are taken as they come, or registered by flow, with pixels masked where the forward
+and backward flows disagree. Half of the scenes train and the others test, then the halves are swapped; a single scene
+is split into left and right. Results are scored on registered tiles and reported with the registration error
+(forward-backward discrepancy, and difference from a second method's flow). Prints a table and writes
+results/frames.json; rows that are there already are not repeated.
 """
 
 import argparse
@@ -31,21 +31,27 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from benchmarks import provenance
-from benchmarks.study import registration, tasks, training
-from benchmarks.study.losses import COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, MIX, SEARCH, WINDOWS, in_tiles
-from benchmarks.study.runs import FOLDER, short
+from benchmarks.study import registration, training
+from benchmarks.study.figures import BORDER, figures, psnr
+from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MAGNITUDES, SEARCH, SPECTRUM, SQUARE, in_tiles
+from benchmarks.study.networks import UNet
+from benchmarks.study.results import FOLDER, short
+from benchmarks.study.tasks import Task
 
 RESULTS = FOLDER / "frames.json"
-PATCH, BATCH, JUDGED = 64, 4, 128  # pixels a side of what trains, patches in a batch, pixels a side of a judged tile
-RADIUS = 20  # pixels, of the window of the other method's flow
+PATCH, BATCH, TILE = 64, 4, 128  # pixels a side of a training patch, patches in a batch, pixels a side of a scored tile
+RADIUS = 20  # pixels: the window of the second method's flow
 ENERGY = 15  # pixels a side of the windows whose sharpness is compared
 SHARPER = 1.5  # how much sharper the target is, as a ratio of energies, where a frame is to be sharpened
-AGREE = 1.0  # pixels: the most that the way there and back may miss its start by
-TRUSTED = 0.95  # the share of a judged tile on which they agree
-RATE = 1e-3  # of all losses: what nearly every one of them chose with the U-Net on the tasks of this study
+AGREE = 1.0  # pixels: the largest forward-backward discrepancy that is trusted
+TRUSTED = 0.95  # the share of a scored tile that must be trusted
+RATE = 1e-3  # for all losses: with the U-Net, nearly every one of them chose it on the study's tasks
 FIRST = training.FIRST
 USES = ("sharpen", "refocus")
-LOSSES_OF = {False: (L1, L1_FFT, SEARCH, WINDOWS, MIX, MAGNITUDES), True: (L1, L1_FFT, MAGNITUDES, COMPLEX)}
+LOSSES_OF = {  # registered or not
+    False: (L1, L1_FFT, SEARCH, SQUARE, MAGNITUDES, SPECTRUM, ADVISED),
+    True: (L1, L1_FFT, MAGNITUDES, COMPLEX, ADVISED),
+}
 
 
 class Pair(NamedTuple):
@@ -58,9 +64,9 @@ class Pair(NamedTuple):
     other: np.ndarray
     registered: np.ndarray  # the other as seen from the frame
     mask: np.ndarray
-    astray: np.ndarray  # (H, W): pixels by which the flow there and back misses its start
-    apart: np.ndarray  # (H, W): pixels between this flow and that of another method
-    sharper: np.ndarray  # (1, H, W): log2 of energy, the other's over the frame's, from -1 to 1 for -4 to 4
+    discrepancy: np.ndarray  # (H, W): pixels, forward-backward
+    difference: np.ndarray  # (H, W): pixels between this flow and a second method's
+    sharper: np.ndarray  # (1, H, W): log2 of the energy ratio, other over frame; -4 to 4 become -1 to 1
 
 
 def main() -> None:
@@ -81,7 +87,7 @@ def main() -> None:
         "registration": error_of_registration(pairs),
     }
     print(results["registration"])
-    cells = [(use, False, "the input as it is") for use in USES]
+    cells = [(use, False, "untouched input") for use in USES]
     cells += [
         (use, registered, loss.name) for use in USES for registered in LOSSES_OF for loss in LOSSES_OF[registered]
     ]
@@ -121,15 +127,16 @@ def pairs_of(scene: str, frames: list[np.ndarray], part: int | None) -> list[Pai
         for frame, other in ((first, second), (second, first)):
             flow, back = dense_inverse_search(frame, other), dense_inverse_search(other, frame)
             registered, mask = registration.warp(other, flow)
-            astray = registration.astray(flow, back)
-            mask = mask * (astray <= AGREE).astype(np.float32)
+            discrepancy = registration.discrepancy(flow, back)
+            mask = mask * (discrepancy <= AGREE).astype(np.float32)
             soft = [ndimage.gaussian_filter(image, 2, axes=(1, 2)) for image in (frame, other)]
-            apart = np.linalg.norm(flow - registration.flow(*soft, RADIUS), axis=0)
+            difference = np.linalg.norm(flow - registration.flow(*soft, RADIUS), axis=0)
             energy = [energy_of(image) for image in (frame, registered)]
             sharper = np.clip(np.log2(energy[1] / energy[0]) / 4, -1, 1)[None].astype(np.float32)
             width = frame.shape[2]
             parts = [(part, (0, width))] if part is not None else [(0, (0, width // 2)), (1, (width // 2, width))]
-            found += [Pair(scene, p, c, frame, other, registered, mask, astray, apart, sharper) for p, c in parts]
+            of = (frame, other, registered, mask, discrepancy, difference, sharper)
+            found += [Pair(scene, part, columns, *of) for part, columns in parts]
     return found
 
 
@@ -146,28 +153,28 @@ def energy_of(image: np.ndarray) -> np.ndarray:
 
 
 def error_of_registration(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Of all pixels, and of those in tiles that are judged: shares, and medians in pixels."""
-    judged = [(pair, at) for pair in pairs for at in tiles(pair, "refocus")]
-    median = lambda name: np.median([np.median(tile_of(getattr(pair, name), *at)) for pair, at in judged])
+    """The share of trusted pixels, and for the scored tiles median errors in pixels."""
+    scored = [(pair, at) for pair in pairs for at in tiles(pair, "refocus")]
+    median = lambda name: np.median([np.median(tile_of(getattr(pair, name), *at)) for pair, at in scored])
     return {
         "trusted": short(np.mean([pair.mask.mean() for pair in pairs])),
-        "judged tiles": len(judged),
-        "astray, px": short(median("astray")),
-        "apart, px": short(median("apart")),
+        "scored tiles": len(scored),
+        "discrepancy, px": short(median("discrepancy")),
+        "difference, px": short(median("difference")),
     }
 
 
-def tile_of(image: np.ndarray, top: int, left: int, size: int = JUDGED) -> np.ndarray:
+def tile_of(image: np.ndarray, top: int, left: int, size: int = TILE) -> np.ndarray:
     return image[..., top : top + size, left : left + size]
 
 
 def tiles(pair: Pair, use: str) -> list[tuple[int, int]]:
-    """Corners of the tiles that are judged: where registration can be trusted."""
+    """Corners of the scored tiles: where registration can be trusted."""
     height = pair.frame.shape[1]
     first, last = pair.columns
-    grid = itertools.product(range(0, height - JUDGED + 1, JUDGED), range(first, last - JUDGED + 1, JUDGED))
+    grid = itertools.product(range(0, height - TILE + 1, TILE), range(first, last - TILE + 1, TILE))
     good = lambda at: tile_of(pair.mask, *at).mean() >= TRUSTED
-    return [at for at in grid if good(at) and (use == "refocus" or to_sharpen(pair, *at, JUDGED))]
+    return [at for at in grid if good(at) and (use == "refocus" or to_sharpen(pair, *at, TILE))]
 
 
 def to_sharpen(pair: Pair, top: int, left: int, size: int) -> bool:
@@ -176,34 +183,33 @@ def to_sharpen(pair: Pair, top: int, left: int, size: int) -> bool:
 
 
 def result(pairs: Sequence[Pair], use: str, registered: bool, loss: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Both halves, each judged by what trained on the other one."""
+    """Both halves, each scored with the network that the other one trained."""
     started, runs = time.perf_counter(), []
     for seed in range(FIRST, FIRST + options.seeds):
         each = []
         for part in (0, 1):
             judge = [(pair, *at) for pair in pairs if pair.part == part for at in tiles(pair, use)]
-            inputs = np.stack([planes(use, pair, *at, JUDGED) for pair, *at in judge])
+            inputs = np.stack([planes(use, pair, *at, TILE) for pair, *at in judge])
             outputs = inputs[:, :3]
             if loss in LOSSES:
                 outputs = trained([p for p in pairs if p.part != part], use, registered, loss, seed, options.steps)(
                     inputs
                 )
             for (pair, *at), output, before in zip(judge, outputs, inputs, strict=True):
-                found = tasks.figures(output, tile_of(pair.registered, *at), before[:3])
-                inner = (..., slice(tasks.BORDER, -tasks.BORDER), slice(tasks.BORDER, -tasks.BORDER))
-                found["as it comes"] = tasks.psnr(output[inner].clip(0, 1), tile_of(pair.other, *at)[inner])
+                found = figures(output, tile_of(pair.registered, *at), before[:3])
+                inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+                found["as it comes"] = psnr(output[inner].clip(0, 1), tile_of(pair.other, *at)[inner])
                 each.append({"scene": pair.scene, **found})
         runs.append(each)
-    names = [name for name in runs[0][0] if name not in ("scene", "bands", "power")]
-    kinds = {"": "", **{scene.split("_")[0]: scene.split("_")[0] for scene in {pair.scene for pair in pairs}}}
+    names = ("psnr", "ssim", "tint", "coarse", "as it comes")
     every = list(itertools.chain(*runs))
     mean = lambda kind, name: np.mean([each[name] for each in every if each["scene"].startswith(kind)])
     kinds = sorted({"", *(pair.scene.split("_")[0] for pair in pairs)})
-    figures = {kind: {name: short(mean(kind, name)) for name in names} for kind in kinds}
-    means = [short(np.mean([e["psnr"] for e in each])) for each in runs]
+    means = {kind: {name: short(mean(kind, name)) for name in names if not kind or name == "psnr"} for kind in kinds}
+    of_seeds = [short(np.mean([e["psnr"] for e in each])) for each in runs]
     seconds = short(time.perf_counter() - started)
     words = {"use": use, "registered": registered, "loss": loss, "tiles": len(runs[0]), "seconds": seconds}
-    return {**words, "figures": figures, "psnr of seeds": means}
+    return {**words, "figures": means, "psnr of seeds": of_seeds}
 
 
 def planes(use: str, pair: Pair, top: int, left: int, size: int) -> np.ndarray:
@@ -213,8 +219,9 @@ def planes(use: str, pair: Pair, top: int, left: int, size: int) -> np.ndarray:
 
 
 def trained(pairs: Sequence[Pair], use: str, registered: bool, loss: str, seed: int, steps: int) -> Any:
-    """What the network makes of inputs (N, planes, H, W), once trained on the pairs."""
-    task = tasks.Task("", colour=True, maps=int(use == "refocus"), network=tasks.UNet, registered=registered, radius=4)
+    """The network, once trained on the pairs, as a function of inputs (N, planes, H, W)."""
+    scene = "stereo render" if use == "refocus" else "stereo"
+    task = Task(scene=scene, colour=True, network=UNet, registered=registered, radius=4)
     begin, chunk = training.learner(task, LOSSES[loss], steps)
     rng, drawn = np.random.default_rng(seed), []
     places = [(i, at) for i, pair in enumerate(pairs) for at in places_of(pair, use)]
@@ -225,11 +232,11 @@ def trained(pairs: Sequence[Pair], use: str, registered: bool, loss: str, seed: 
     x = shaped([np.moveaxis(planes(use, *of), 0, -1) for of in drawn])
     y = shaped([tile_of(pair.registered if registered else pair.other, *of) for pair, *of in drawn])
     mask = shaped([tile_of(pair.mask, *of) for pair, *of in drawn])
-    params = nnx.state(task.network(task.channels + task.maps, task.channels, nnx.Rngs(seed)))
+    params = nnx.state(task.make_network(seed))
     moments, chunk = begin(params), jax.jit(chunk)
     for first in range(0, steps, training.CHUNK):
-        (params, moments), _ = chunk(params, moments, RATE, (x, y, mask), first)
-    return lambda inputs: np.asarray(jax.jit(task.result)(params, np.moveaxis(inputs, 1, -1)))
+        params, moments = chunk(params, moments, RATE, (x, y, mask), first)
+    return lambda inputs: np.asarray(jax.jit(task.predict_singly)(params, np.moveaxis(inputs, 1, -1)))
 
 
 def places_of(pair: Pair, use: str) -> list[tuple[int, int]]:

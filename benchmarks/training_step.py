@@ -1,4 +1,4 @@
-"""What a loss costs as a share of a training step: python -m benchmarks.study.cost; a minute, on one thread.
+"""What a loss costs as a share of a training step: python -m benchmarks.training_step; a minute, on one thread.
 
 Processor time of a loss with its gradient, against that of the study's U-Net, forward and backward, on four patches of
 64 x 64 in colour; the least of rounds that take turns.
@@ -22,29 +22,31 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
 
 from benchmarks import provenance
-from benchmarks.study import losses, tasks
+from benchmarks.study import losses
+from benchmarks.study.networks import UNet as JaxUNet
+from benchmarks.study.tasks import Task
 from blursim_jax import blursim as in_jax
 from blursim_torch import blursim as in_torch
 
-RESULTS = Path(__file__).parent / "results" / "cost.json"
+RESULTS = Path(__file__).parent / "study" / "results" / "training-step.json"
 SHAPE, ROUNDS, CALLS = (4, 3, 64, 64), 40, 10
-DEFAULTS = {"p": 1, "normalization": "gain"}
 
 
 def every(blursim: Callable[..., Any], l1: Callable[..., Any], l1_fft: Callable[..., Any]) -> dict[str, Any]:
     return {
         "L1": l1,
         "L1 + FFT": l1_fft,
-        "L1 + blursim(x, y, 0)": lambda x, y: l1(x, y) + blursim(x, y, 0, **DEFAULTS),
-        "blursim(x, y, 0.3)": lambda x, y: blursim(x, y, 0.3, **DEFAULTS),
-        'blursim(x, y, 0.3, spectrum="complex")': lambda x, y: blursim(x, y, 0.3, spectrum="complex", **DEFAULTS),
+        "L1 + blursim(x, y, 0)": lambda x, y: l1(x, y) + blursim(x, y, 0),
+        "blursim(x, y, 0.3)": lambda x, y: blursim(x, y, 0.3),
+        "blursim(x, y, 0, window=32)": lambda x, y: blursim(x, y, 0, window=32),
+        'blursim(x, y, 0.3, spectrum="complex")': lambda x, y: blursim(x, y, 0.3, spectrum="complex"),
     }
 
 
 def steps_of_jax() -> dict[str, Callable[[], Any]]:
     """The network's step under "", then each loss."""
-    task = tasks.Task("", colour=True, network=tasks.UNet)
-    params = nnx.state(task.network(3, 3, nnx.Rngs(0)))
+    task = Task(colour=True, network=JaxUNet)
+    params = nnx.state(task.make_network(0))
     x, y = map(jax.numpy.asarray, np.random.default_rng(0).random((2, *SHAPE), np.float32))
     network = jax.jit(jax.grad(lambda params: task.predict(params, x.transpose(0, 2, 3, 1)).sum()))
     found = {"": lambda: jax.block_until_ready(network(params))}
@@ -55,7 +57,7 @@ def steps_of_jax() -> dict[str, Callable[[], Any]]:
 
 
 class UNet(nn.Module):
-    """As tasks.UNet."""
+    """As networks.UNet."""
 
     def __init__(self, fine: int = 32, coarse: int = 96) -> None:
         super().__init__()
@@ -99,7 +101,7 @@ def main() -> None:
     results = {
         "machine": provenance.machine("cpu"),
         "versions": provenance.versions("jax", "torch"),
-        **provenance.commit("blursim_jax", "blursim_torch", "benchmarks/study/cost.py"),
+        **provenance.commit("blursim_jax", "blursim_torch", "benchmarks/training_step.py"),
         "shares": {"JAX, jitted": shares(steps_of_jax()), "PyTorch, eager": shares(steps_of_torch())},
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
