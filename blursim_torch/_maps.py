@@ -96,7 +96,7 @@ class Windows(LinearMap):
         super().__post_init__()
         self.overlap = self.size // 4
         self.hop = self.size - self.overlap
-        self.windows = tuple(-(-(length + self.overlap) // self.hop) for length in self.shape)  # along each axis
+        self.windows = tuple((length + self.size - 1) // self.hop for length in self.shape)  # along each axis
         self.fourier = Fourier((self.size,) * len(self.shape))
         self.count = math.prod(self.windows) * self.fourier.count
 
