@@ -24,17 +24,9 @@ SECTIONS = {
     "sides": "By size",
     "odd": "Odd, prime and non-square sizes",
 }
-# Rows of the README: (backend, name) -> label.
-IN_SHORT = {
-    ("jax", "blursim"): "JAX, jitted",
-    ("jax", "blursim, alpha=0, window=32"): "JAX, jitted, `alpha=0, window=32`",
-    ("torch.compile", "blursim"): "PyTorch, compiled",
-    ("torch.compile", "blursim, alpha=0, window=32"): "PyTorch, compiled, `alpha=0, window=32`",
-    ("torch eager", "blursim"): "PyTorch, eager",
-    ("torch eager", "blursim, alpha=0, window=32"): "PyTorch, eager, `alpha=0, window=32`",
-    ("torch eager", "focal-frequency-loss"): "focal-frequency-loss, eager",
-    ("torch eager", "kornia SSIM"): "kornia's SSIM, eager",
-}
+# Rows and columns of the README's table.
+BACKENDS = {"jax": "JAX, jitted", "torch.compile": "PyTorch, compiled", "torch eager": "PyTorch, eager"}
+CALLS = {"blursim": "`blursim(x, y, 0.3)`", "blursim, alpha=0, window=32": "`blursim(x, y, 0, window=32)`"}
 STEADY = 1.25
 
 
@@ -54,23 +46,23 @@ def tables(results: dict[str, Any], sections: Iterable[str] = SECTIONS) -> str:
 
 def in_short(all_results: list[dict[str, Any]], shape: tuple[int, ...] = (16, 256, 256)) -> str:
     """The README's table: one shape, out of the box and with freed memory kept."""
-    shown = [
-        row
-        for results in all_results
-        for row in results["measurements"]
-        if tuple(row["shape"]) == shape and row["section"] == ("peers" if row["name"] in peers.LOSSES else "batches")
-    ]
-    lines = ["| loss / with gradient | out of the box | freed memory kept |", "| --- | ---: | ---: |"]
-    for key, label in IN_SHORT.items():
-        cells = {row["keeps_memory"]: cell(row) for row in shown if (row["backend"], row["name"]) == key}
-        lines.append(f"| {label} | {cells.get(False, '')} | {cells.get(True, '')} |")
+    sections = ("batches", "peers")
+    rows = [row for results in all_results for row in results["measurements"] if tuple(row["shape"]) == shape]
+    rows = [row for row in rows if row["section"] == sections[row["name"] in peers.LOSSES]]
+    cells = {(row["backend"], row["name"], row["keeps_memory"]): cell(row) for row in rows}
+    calls = [name for name in CALLS if any(row["name"] == name for row in rows)]
+    columns = [(name, keeps_memory) for name in calls for keeps_memory in (False, True)]
+    head = ["loss / with gradient", *(CALLS[n] if not keeps else "freed memory kept" for n, keeps in columns)]
+    lines = [head, ["---"] + ["---:"] * len(columns)]
+    lines += [[word, *(cells.get((backend, *of), "") for of in columns)] for backend, word in BACKENDS.items()]
+    alternatives = [f"{row['name']} {cell(row)}" for row in rows if row["name"] in peers.LOSSES]
     machine, date = all_results[0]["machine"], all_results[0]["date"]
-    images = f"{shape[0]} float32 images of {shape[1]} x {shape[2]}"
     note = (
-        f"Times for {images}, as multiples of the time that the FFTs alone take in the same framework: "
-        f"{machine['cpu']}, {machine['cores']} cores, {date}.{unsteady(shown)}"
+        f"Times for {shape[0]} float32 images of {shape[1]} x {shape[2]}, as multiples of the time that the FFTs alone "
+        f"take in the same framework. Other losses in eager PyTorch: {', '.join(alternatives)}. {machine['cpu']}, "
+        f"{machine['cores']} cores, {date}.{unsteady(rows)}"
     )
-    return "\n".join([*lines, "", textwrap.fill(note, 120)])
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", textwrap.fill(note, 120)])
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -58,7 +58,7 @@ def blursim(
     images have finite gradients. A NaN or infinity makes that image's loss non-finite; other images are unaffected.
 
     Args:
-        x: float images of shape (..., H, W), or signals or volumes as `axes` says; any range, commonly [0, 1].
+        x: float images of shape (..., H, W), or signals or volumes, according to `axes`; any range, commonly [0, 1].
             float16 and bfloat16 are computed in float32; the gradient has the dtype of x.
         y: float images of the shape of x. If dtypes differ, the wider one is used.
         alpha: weight of the specific term, in [0, 1]: a number, a scalar tensor, or a tensor that broadcasts to the

@@ -71,10 +71,10 @@ class Fourier(LinearMap):
 
     def signed(self, lengths: Tensor, first: Tensor) -> Tensor:
         """DC (SPEC 3.3)."""
-        front, zero = tuple(range(len(self.shape))), torch.zeros((), dtype=torch.long, device=lengths.device)
+        n, zero = len(self.shape), torch.zeros((), dtype=torch.long, device=lengths.device)
+        front = tuple(range(n))
         lengths, first = (values.movedim(self.axes, front) for values in (lengths, first))
-        dc = (zero,) * len(front)
-        return lengths.index_put(dc, first[(0,) * len(front)]).movedim(front, self.axes)
+        return lengths.index_put((zero,) * n, first[(0,) * n]).movedim(front, self.axes)
 
     def whole(self, half: Tensor) -> Tensor:
         """All N entries of an even spectrum, given one half: the entry at -f is the one at f."""
