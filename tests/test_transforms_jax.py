@@ -93,7 +93,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-@few_options
+@default_option
 def test_value_and_gradients_are_the_same_in_every_program_and_of_equal_images_exactly_zero(program, options, float64):
     """SPEC 2.3, 7.2"""
     x, y = images(3, 6, 5)

@@ -74,7 +74,7 @@ def linear_at(function, *point):
         return linearize(function, *point)
 
 
-@few_options
+@parametrize([SEEN[0], WINDOWED])
 def test_both_modes_agree_with_finite_differences(options):
     x, y, alpha = leaves(*images(2, 6, 5), alpha_of([0.3, 0.7]))
     mask = images(2, 6, 5)[1].square().requires_grad_()
@@ -83,7 +83,7 @@ def test_both_modes_agree_with_finite_differences(options):
     assert gradcheck(loss, (x, y, alpha, mask), check_forward_ad=True, **batched)
 
 
-@few_options
+@parametrize([SEEN[0], WINDOWED])
 def test_second_order_agrees_with_finite_differences(options):
     x, y, alpha = leaves(*images(5, 5), alpha_of(0.7))
     loss = lambda *point: blursim(*point, **options)
