@@ -73,6 +73,10 @@ def test_every_combination_of_options_gives_the_value_of_the_reference(backend, 
     x, y = images(rng, *shape) - 0.3
     mask = masks_for(shape, rng)[mask]
     turn = [o for o in COMBINATIONS if o["reduction"] == WORDS["reduction"][case // 3 % 3]]
+    if window:
+        turn = [
+            o for o in turn if o["edges"] == "magnitude" and o["normalization"] == "gain"
+        ]  # the specific term is blind to it
     shared = {"axes": axes, "sobel_size": size, "window": window}
     losses = lambda x, y, mask: [backend.blursim(x, y, 0.3, mask=mask, **shared, **o) for o in turn]
     for actual, options in zip(backend.run(losses, x, y, mask), turn, strict=True):

@@ -7,10 +7,10 @@ import pytest
 import reference
 from backends import BACKENDS, by_both
 from images import FLAT, degenerate, every_pair, stripes
-from options import EXTREMES, WORDS, ids
+from options import EXTREMES, WINDOWED, WORDS, ids
 from tolerances import CENTRAL_DIFFERENCE, GRADIENT_64, NOTHING_64, VALUE_64, distance
 
-EVERY = [*EXTREMES, {"window": 4}, {"window": 4, "p": 2, "spectrum": "complex"}]
+EVERY = [*EXTREMES, WINDOWED]
 CASES = [
     ((5, 5), (-2, -1), 5),
     ((7, 7), (-2, -1), 7),
