@@ -134,7 +134,7 @@ class Windows(LinearMap):
         return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))
 
     def _reflected(self, x: Tensor, axis: int) -> Tensor:
-        """x, extended as far as its windows go by its reflection, which doesn't repeat the end."""
+        """x, extended to the end of its windows by its reflection, which doesn't repeat the end."""
         length, before, after = x.shape[axis], self.overlap, self._after(axis)
         first, last = x.narrow(axis, 1, before), x.narrow(axis, length - 1 - after, after)
         return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
