@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 @dataclass
@@ -97,7 +96,7 @@ class Windows(LinearMap):
         super().__post_init__()
         self.overlap = self.size // 4
         self.hop = self.size - self.overlap
-        self.windows = tuple(-(-(length + self.overlap) // self.hop) for length in self.shape)  # along each axis
+        self.windows = tuple((length + self.size - 1) // self.hop for length in self.shape)  # along each axis
         self.fourier = Fourier((self.size,) * len(self.shape))
         self.count = math.prod(self.windows) * self.fourier.count
 
@@ -106,7 +105,11 @@ class Windows(LinearMap):
             x = self._reflected(x, axis)
         for _ in self.axes:  # each time the first spatial axis: the windows' own go to the end
             x = x.unfold(self.axes[0], self.size, self.hop)
-        return self.fourier(x.contiguous() * self._taper(x))
+        n = len(self.shape)
+        # A product lies in memory as its first factor does, or as a compiler likes: so window after window.
+        taper = self._taper(x).expand(x.shape[-2 * n :]).contiguous()
+        components = self.fourier((taper * x).flatten(0, -1 - n))
+        return [c.unflatten(0, x.shape[:-n]) for c in components]
 
     def transpose(self, components: list[Tensor]) -> Tensor:
         x = self.fourier.transpose(components) * self._taper(components[0])
@@ -140,10 +143,11 @@ class Windows(LinearMap):
         """The transpose of _reflected: what is beyond an end is added to the pixels that it reflects."""
         length, before, after = self.shape[axis], self.overlap, self._after(axis)
         first, x, last = x.split([before, length, after], axis)
-        others = (0, 0) * (-1 - axis)
-        first = pad(first.flip(axis), (*others, 1, length - 1 - before))
-        last = pad(last.flip(axis), (*others, length - 1 - after, 1))
-        return x + first + last
+        for beyond, start in (first, 1), (last, length - 1 - after):
+            width = beyond.shape[axis]
+            left, images, right = x.split([start, width, length - start - width], axis)
+            x = torch.cat([left, images + beyond.flip(axis), right], axis)
+        return x
 
     def _joined(self, x: Tensor, axis: int) -> Tensor:
         """The transpose of unfold: windows along an axis, their pixels along the next, added where they overlap."""

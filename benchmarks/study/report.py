@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.study import pictures
-from benchmarks.study.losses import ADVISED, COMPLEX, L1, L1_FFT, LOSSES, MIX, SEARCH_PER_PIXEL, SPECTRUM, SQUARE
+from benchmarks.study.losses import (
+    ADVISED,
+    COMPLEX,
+    L1,
+    L1_FFT,
+    LOSSES,
+    MAGNITUDES,
+    MIX,
+    SEARCH_PER_PIXEL,
+    SPECTRUM,
+    SQUARE,
+)
 from benchmarks.study.networks import Network, UNet
 from benchmarks.study.pictures import GUIDE
 from benchmarks.study.results import (
@@ -250,14 +261,15 @@ def rivals(cells: Cells) -> str:
 
 
 def how_far(cells: Cells) -> str:
-    """What the advised call gains on blurred targets, by the size of the shift."""
-    sizes = [px for px in ("0.5", "1", "2", "4", "8", "16") if (f"render-shift{px}", ADVISED.name) in cells]
+    """What windows and the whole spectrum gain on blurred targets, by the size of the shift."""
+    sizes = ("0.5", "1", "2", "4", "8", "16")
     rows = [["small network, grey, targets shifted by up to", *(f"{px} px" for px in sizes)]]
-    for rival in (L1, L1_FFT, SPECTRUM):
-        found = [paired(cells, (f"render-shift{px}", ADVISED.name), (f"render-shift{px}", rival.name)) for px in sizes]
-        rows.append([f"gain over {as_code(rival.name)}", *(plus_minus(gain, 1, True) for gain in found)])
-    of = {px: figure_of(cells, f"render-shift{px}", L1.name)[0] for px in sizes}
-    lead = [of[px] - untouched()[f"render-shift{px}"]["psnr"] for px in sizes]
+    for loss, rival in itertools.product((ADVISED, MAGNITUDES), (L1, L1_FFT)):
+        found = [paired(cells, (f"render-shift{px}", loss.name), (f"render-shift{px}", rival.name)) for px in sizes]
+        gains = (plus_minus(gain, 1, True) for gain in found)
+        rows.append([f"gain of {as_code(loss.name)} over {rival.name}", *gains])
+    absolute = {px: figure_of(cells, f"render-shift{px}", L1.name)[0] for px in sizes}
+    lead = [absolute[px] - untouched()[f"render-shift{px}"]["psnr"] for px in sizes]
     return markdown(
         [*rows, ["gain of L1 over the input itself", *(plus_minus((gain, np.nan), 1, True) for gain in lead)]]
     )
