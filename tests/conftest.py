@@ -1,10 +1,10 @@
 """Fixtures: a backend in double precision, or in the precision that it has by default, and random numbers.
 
-Where a package is missing, such as a framework, the files that import it are left out and what compares both frameworks
-is skipped. `make test` leaves out nothing (--complete): there it is an error.
+Where a framework is missing, what needs the other alone is run. `make test` says --complete: there that is an error.
 """
 
 import ast
+import re
 import warnings
 from importlib.util import find_spec
 
@@ -28,14 +28,15 @@ def pytest_configure(config):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """A file that imports what is missing."""
-    if collection_path.suffix == ".py" and not config.getoption("--complete"):
-        nodes = ast.parse(collection_path.read_text()).body
-        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-        names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
-        packages = {name.partition(".")[0].removeprefix("blursim_") for name in names}
-        return True if any(find_spec(package) is None for package in packages) else None
-    return None
+    """Where a framework is missing, the files for both and those that import what is not installed."""
+    if not MISSING or collection_path.suffix != ".py":
+        return None
+    alone = "definition|golden|gradients|laws|numerics|reference|.*_" + "|.*_".join(b.name for b in BACKENDS)
+    nodes = ast.parse(collection_path.read_text()).body
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    installed = all(find_spec(name.partition(".")[0]) for name in names)
+    return None if re.fullmatch(f"test_({alone})", collection_path.stem) and installed else True
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
