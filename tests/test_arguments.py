@@ -88,14 +88,14 @@ def test_parameters_of_flax_are_the_arrays_inside(rng):
 
 
 @pytest.mark.parametrize("axes", [(-1,), (-2, -1), (-3, -2, -1)], ids=str)
-@pytest.mark.parametrize("p", [1, 2])
-def test_constants_are_made_where_the_images_are(axes, p, rng):
+@pytest.mark.parametrize(("p", "window"), [(1, None), (2, None), (1, 4)])
+def test_constants_are_made_where_the_images_are(axes, p, window, rng):
     """SPEC 7.5: a default device that holds no values stands for one other than that of the images."""
     x, y, mask = torch.tensor(rng.random((3, 6, 7, 5)))
 
     def loss_and_gradient():
         leaf = x.clone().requires_grad_()
-        loss = blursim_torch.blursim(leaf, y, 0.3, axes=axes, p=p, mask=mask)
+        loss = blursim_torch.blursim(leaf, y, 0.3, axes=axes, p=p, window=window, mask=mask)
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
         return loss, gradient, *torch.autograd.grad(gradient.square().sum(), leaf)
 
