@@ -120,7 +120,7 @@ class Windows(LinearMap):
         for length in reversed(self.shape):
             x = lax.collapse(jnp.moveaxis(self._tapered(x), first - 1, -2), -2)
             # A sum of gathers, one per row, not a scatter: XLA fuses all axes into one loop.
-            once, *again = (jnp.take(x, row, -1, mode="fill", fill_value=0) for row in self._places(length))
+            once, *again = (self._taken(x, row) for row in self._places(length))
             x = jnp.moveaxis(sum(again, once), -1, first)
         return x
 
@@ -140,6 +140,11 @@ class Windows(LinearMap):
         rise = np.minimum(1, (np.minimum(i, i[::-1]) + 0.5) / self.overlap)
         taper = np.sin(np.pi / 2 * rise) * np.sqrt(self.size / self.hop)
         return x * np.array(taper, x.dtype, ndmin=x.ndim)
+
+    def _taken(self, x: Array, places: np.ndarray) -> Array:
+        """The entries of x at these places along its last axis, 0 past its end: checkify refuses to fill."""
+        inside = np.array(places < x.shape[-1], ndmin=x.ndim)
+        return jnp.where(inside, jnp.take(x, places, -1, mode="clip"), 0)
 
     def _pixels(self, length: int) -> np.ndarray:
         """The pixel at each place of each window along an axis, with reflection at both ends: (windows, size)."""
