@@ -142,9 +142,10 @@ class Windows(LinearMap):
         return x * np.array(taper, x.dtype, ndmin=x.ndim)
 
     def _taken(self, x: Array, places: np.ndarray) -> Array:
-        """The entries of x at these places along its last axis, 0 past its end: checkify refuses to fill."""
-        inside = np.array(places < x.shape[-1], ndmin=x.ndim)
-        return jnp.where(inside, jnp.take(x, places, -1, mode="clip"), 0)
+        """The entries of x at these places along its last axis, 0 past its end (checkify would refuse to fill)."""
+        last = x.shape[-1] - 1
+        inside = np.array(places <= last, ndmin=x.ndim)
+        return jnp.where(inside, jnp.take(x, np.minimum(places, last), -1, mode="clip"), 0)
 
     def _pixels(self, length: int) -> np.ndarray:
         """The pixel at each place of each window along an axis, with reflection at both ends: (windows, size)."""
