@@ -98,7 +98,7 @@ clean:
 .venv-alone-%/installed: pyproject.toml .ci/constraints.txt | .venv-alone-%/bin/pip
 	@echo "Installing .[$*] into $(@D); this takes a few minutes the first time"
 	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt --editable '.[$*]'
-	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt hypothesis pytest pytest-xdist scikit-image
+	$(@D)/bin/pip $(INSTALL) .ci/constraints.txt flatbuffers hypothesis pytest pytest-xdist scikit-image
 	@touch $@
 
 .venv-oldest-%/installed: .ci/oldest-%.txt pyproject.toml .ci/constraints.txt | .venv-oldest-%/bin/pip
