@@ -65,18 +65,21 @@ def check_options(options: Options, arrays: Arrays) -> Options:
     if len(found) > 3:
         raise ValueError(f"{expected}; signals, images and volumes have that many; every other axis is a batch axis")
 
-    expected = f"sobel_size: expected an odd integer from 3 to {LARGEST_KERNEL}, got {sobel_size!r}"
+    # Texts of numbers are made in errors alone: torch.compile can't trace those of numbers that it takes to be dynamic.
+    expected = f"sobel_size: expected an odd integer from 3 to {LARGEST_KERNEL}, got"
     if not _is_int(sobel_size):
-        raise TypeError(f"{expected}; {_advise_number('sobel_size', sobel_size, '5 is the default', arrays)}")
+        advice = _advise_number("sobel_size", sobel_size, "5 is the default", arrays)
+        raise TypeError(f"{expected} {sobel_size!r}; {advice}")
     if sobel_size % 2 == 0 or not 3 <= sobel_size <= LARGEST_KERNEL:
-        raise ValueError(f"{expected}; 5 is the default")
+        raise ValueError(f"{expected} {sobel_size!r}; 5 is the default")
 
     if window is not None:
-        expected = f"window: expected None or a multiple of 4 from 4 up, got {window!r}"
+        expected = f"window: expected None or a multiple of {WINDOW_STEP} from 4 up, got"
         if not _is_int(window):
-            raise TypeError(f"{expected}; {_advise_number('window', window, 'None takes the whole image', arrays)}")
+            advice = _advise_number("window", window, "None takes the whole image", arrays)
+            raise TypeError(f"{expected} {window!r}; {advice}")
         if window % WINDOW_STEP or window < 4:
-            raise ValueError(f"{expected}; None takes the whole image")
+            raise ValueError(f"{expected} {window!r}; None takes the whole image")
         window = int(window)
     return options._replace(axes=tuple(map(int, found)), p=int(p), sobel_size=int(sobel_size), window=window)
 
