@@ -367,7 +367,7 @@ def test_anomaly_mode_finds_nothing_in_degenerate_images_to_second_order(options
         pytest.param(False, "inductor", SEEN[0]),
         pytest.param(True, "aot_eager", SEEN[7]),  # by Parseval without an FFT
         *(pytest.param(False, "inductor", options, marks=pytest.mark.slow) for options in (SEEN[3], SEEN[7], WINDOWED)),
-        # Not windows: how many fit, and how far the last one reaches, compiles a program for each remainder of the size.
+        # Not windows: where the last one ends makes a program of its own for each remainder of the size.
         *(pytest.param(True, "inductor", options, marks=pytest.mark.slow) for options in (SEEN[0], SEEN[3])),
     ],
     ids=lambda case: ids(case) if isinstance(case, dict) else {True: "dynamic", False: "static"}.get(case, case),
