@@ -56,7 +56,7 @@ def in_short(all_results: list[dict[str, Any]], shape: tuple[int, ...] = (16, 25
     lines = [head, ["---"] + ["---:"] * len(columns)]
     lines += [[word, *(cells.get((backend, *of), "") for of in columns)] for backend, word in BACKENDS.items()]
     alternatives = [f"{row['name']} {cell(row)}" for row in rows if row["name"] in peers.LOSSES]
-    measured = next(r for r in all_results if any(row in shown for row in r["measurements"]))
+    measured = next(r for r in all_results if any(row in rows for row in r["measurements"]))
     machine, date = measured["machine"], measured["date"]
     note = (
         f"Times for {shape[0]} float32 images of {shape[1]} x {shape[2]}, as multiples of the time that the FFTs alone "
