@@ -120,7 +120,7 @@ class _Inputs(torch.autograd.Function):
 
 def _is_watched(*tensors: Tensor | None) -> bool:
     """Whether anything but plain autograd differentiates or traces: torch.func, forward mode, export, TorchScript."""
-    # PyTorch documents is_tracing, but its type stubs don't export it.
+    # The ignored type: PyTorch documents is_tracing, but its type stubs don't export it.
     if _functorch_is_active() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
     return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)

@@ -102,7 +102,7 @@ class Windows(LinearMap):
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         for axis in self.axes:
-            x = self._reflected(x, axis)
+            x = _mirrored(x, axis, self.overlap, self._after(axis), "reflect")
         for _ in self.axes:  # each time the first spatial axis: the windows' own go to the end
             x = x.unfold(self.axes[0], self.size, self.hop)
         n = len(self.shape)
@@ -133,14 +133,8 @@ class Windows(LinearMap):
         taper = torch.sin(math.pi / 2 * rise) * math.sqrt(self.size / self.hop)
         return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))
 
-    def _reflected(self, x: Tensor, axis: int) -> Tensor:
-        """x, extended to the end of its windows by its reflection, which doesn't repeat the end."""
-        length, before, after = x.shape[axis], self.overlap, self._after(axis)
-        first, last = x.narrow(axis, 1, before), x.narrow(axis, length - 1 - after, after)
-        return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
-
     def _folded(self, x: Tensor, axis: int) -> Tensor:
-        """The transpose of _reflected: what is beyond an end is added to the pixels that it reflects."""
+        """The transpose of _mirrored: what is beyond an end is added to the pixels that it reflects."""
         length, before, after = self.shape[axis], self.overlap, self._after(axis)
         first, x, last = x.split([before, length, after], axis)
         for beyond, start in (first, 1), (last, length - 1 - after):
@@ -197,7 +191,7 @@ class Sobel(LinearMap):
     def _smooth(self, x: Tensor, mirror: Literal["reflect", "symmetric"]) -> Tensor:
         """(1+z)^(k-2) along every axis, from pixels to corners ("reflect") or back ("symmetric")."""
         for axis in self.axes:
-            x = _mirrored(x, axis, self.size // 2, mirror)
+            x = _mirrored(x, axis, self.size // 2, self.size // 2, mirror)
             for _ in range(self.size - 2):
                 before, after = _neighbours(x, axis)
                 x = before + after
@@ -226,11 +220,11 @@ class Sobel(LinearMap):
         return weight
 
 
-def _mirrored(x: Tensor, axis: int, width: int, mirror: Literal["reflect", "symmetric"]) -> Tensor:
+def _mirrored(x: Tensor, axis: int, before: int, after: int, mirror: Literal["reflect", "symmetric"]) -> Tensor:
     """x with its mirror image beyond both ends of an axis, with or without ("reflect") the pixel at the end."""
     skipped = 1 if mirror == "reflect" else 0
-    first = x.narrow(axis, skipped, width)
-    last = x.narrow(axis, x.shape[axis] - width - skipped, width)
+    first = x.narrow(axis, skipped, before)
+    last = x.narrow(axis, x.shape[axis] - after - skipped, after)
     return torch.cat([first.flip(axis), x, last.flip(axis)], axis)
 
 

@@ -113,4 +113,5 @@ class Torch(Backend):
 FRAMEWORKS = {"jax": Jax, "torch": Torch}
 BACKENDS = [backend() for name, backend in FRAMEWORKS.items() if find_spec(name)]
 MISSING = FRAMEWORKS.keys() - {backend.name for backend in BACKENDS}
+# Skips where one framework is tested alone. `make test` can't skip it: by --complete a missing framework is an error.
 by_both = pytest.mark.skipif(bool(MISSING), reason="compares the frameworks with each other, and one is missing")

@@ -115,7 +115,7 @@ def test_what_both_share_imports_neither_and_says_which_package_to_import():
         with pytest.raises(ImportError, match=f"^{name} has to be imported from {home}$"):
             exec(f"from blursim import {name}")
     with pytest.raises(AttributeError, match="the loss is in blursim_jax and in blursim_torch"):
-        blursim.loss  # noqa: B018
+        blursim.loss  # noqa: B018  (looked up for its error alone)
     assert all(f"from {package} import blursim " in blursim.__doc__ for package in PACKAGES)
 
 
