@@ -186,8 +186,10 @@ def _loss(
     alpha: ArrayLike | None = None,
 ) -> Array:
     """(1 - alpha) G + alpha E, or a term alone, reduced over the images (SPEC 2, 5.4)."""
-    x, y = _prepare(x, y, mask, options)
-    losses, *others = (evaluate(term(x.shape[-len(options.axes) :], options), x, y) for term in terms)
+    shape = tuple(x.shape[axis] for axis in options.axes)
+    distances = [term(shape, options) for term in terms]
+    x, y = _prepare(x, y, mask, options.axes, distances)
+    losses, *others = (evaluate(distance, x, y) for distance in distances)
     if others:
         alpha = _of_rank(losses.ndim, jnp.asarray(alpha).astype(losses.dtype))
         losses = (1 - alpha) * losses + alpha * others[0]
@@ -199,11 +201,11 @@ def _loss(
 @functools.partial(jax.jit, static_argnames="options")
 def _maps(x: Array, y: Array, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
-    x, y = _prepare(x, y, None, options)
-    shape, last = x.shape[-len(options.axes) :], tuple(range(-len(options.axes), 0))
+    shape, last = tuple(x.shape[axis] for axis in options.axes), tuple(range(-len(options.axes), 0))
     fourier = Fourier(shape)
-    half, *_ = compare(Distance(fourier, 1, options.spectrum == "complex"), x, y)
-    edges, *_ = compare(_specific(shape, options), x, y)
+    distances = Distance(fourier, 1, options.spectrum == "complex"), _specific(shape, options)
+    x, y = _prepare(x, y, None, options.axes, distances)
+    (half, *_), (edges, *_) = (compare(distance, x, y) for distance in distances)
     spectrum = jnp.fft.fftshift(fourier.whole(half), last)
     return Maps(*(jnp.moveaxis(image, last, options.axes) for image in (spectrum, edges)))
 
@@ -225,7 +227,9 @@ def _specific(shape: tuple[int, ...], options: Options) -> Distance:
     return Distance(A, options.p, options.edges == "vector", unit)
 
 
-def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[Array, Array]:
+def _prepare(
+    x: Array, y: Array, mask: Array | None, axes: tuple[int, ...], distances: Sequence[Distance]
+) -> tuple[Array, Array]:
     """The images to compare: in the dtype of the computation, masked (SPEC 6), spatial axes last."""
     dtype = jnp.float64 if jnp.float64 in (x.dtype, y.dtype) else jnp.float32
     x, y = x.astype(dtype), y.astype(dtype)
@@ -236,9 +240,10 @@ def _prepare(x: Array, y: Array, mask: Array | None, options: Options) -> tuple[
         x = inside if mask.dtype == bool else y + mask.astype(dtype) * (inside - y)
     # Otherwise XLA evaluates an image that is a constant as it compiles: slowly, and rounded differently.
     x, y = lax.optimization_barrier((x, y))
-    last = tuple(range(-len(options.axes), 0))
-    x, y = (jnp.moveaxis(image, options.axes, last) for image in (x, y))
-    if options.window is None and "magnitude" in (options.spectrum, options.edges):
+    last = tuple(range(-len(axes), 0))
+    x, y = (jnp.moveaxis(image, axes, last) for image in (x, y))
+    magnitudes = [distance.A for distance in distances if not distance.vectors]
+    if magnitudes and all(A.blind_to_constants for A in magnitudes):
         constant = _common_constant(*lax.stop_gradient((x, y)), len(last))
         x, y = x - constant, y - constant
     return x, y

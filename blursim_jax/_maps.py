@@ -7,7 +7,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ class LinearMap(ABC):
     """What a distance needs of A: itself, its transpose, the sum over its entries, and which of them keep a sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
+    blind_to_constants: ClassVar[bool] = False  # whether one under both images cancels in |A x| - |A y|
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -58,6 +59,8 @@ class Identity(LinearMap):
 
 class Fourier(LinearMap):
     """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
+
+    blind_to_constants = True
 
     def __call__(self, x: Array) -> list[Array]:
         X = jnp.fft.rfftn(x, axes=self.axes, norm="ortho")
@@ -173,6 +176,7 @@ class Sobel(LinearMap):
     end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
+    blind_to_constants = True
     size: int
 
     @property

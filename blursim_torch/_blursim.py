@@ -183,9 +183,9 @@ def _loss(
     alpha: Tensor | None = None,
 ) -> Tensor:
     """(1 - alpha) G + alpha E, or a term alone, reduced over the images (SPEC 2, 5.4)."""
-    axes = options.axes
-    shape = tuple(x.shape[axis] for axis in axes)
-    losses = blend([term(shape, options) for term in terms], alpha, partial(_prepare, options=options), x, y, mask)
+    shape = tuple(x.shape[axis] for axis in options.axes)
+    distances = [term(shape, options) for term in terms]
+    losses = blend(distances, alpha, partial(_prepare, axes=options.axes, distances=distances), x, y, mask)
     if options.reduction == "mean":
         return losses.mean()
     return losses.sum() if options.reduction == "sum" else losses
@@ -193,11 +193,11 @@ def _loss(
 
 def _maps(x: Tensor, y: Tensor, options: Options) -> Maps:
     """d_s and d_e (SPEC 11)."""
-    x, y = _prepare(x, y, None, options)
-    shape, last = x.shape[-len(options.axes) :], tuple(range(-len(options.axes), 0))
+    shape, last = tuple(x.shape[axis] for axis in options.axes), tuple(range(-len(options.axes), 0))
     fourier = Fourier(shape)
-    half, *_ = compare(Distance(fourier, 1, options.spectrum == "complex"), x, y)
-    edges, *_ = compare(_specific(shape, options), x, y)
+    distances = Distance(fourier, 1, options.spectrum == "complex"), _specific(shape, options)
+    x, y = _prepare(x, y, None, options.axes, distances)
+    (half, *_), (edges, *_) = (compare(distance, x, y) for distance in distances)
     spectrum = torch.fft.fftshift(fourier.whole(half), last)
     return Maps(*(image.movedim(last, options.axes) for image in (spectrum, edges)))
 
@@ -219,7 +219,9 @@ def _specific(shape: tuple[int, ...], options: Options) -> Distance:
     return Distance(A, options.p, options.edges == "vector", unit)
 
 
-def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tuple[Tensor, Tensor]:
+def _prepare(
+    x: Tensor, y: Tensor, mask: Tensor | None, axes: tuple[int, ...], distances: Sequence[Distance]
+) -> tuple[Tensor, Tensor]:
     """The images to compare: in the dtype of the computation, masked (SPEC 6), spatial axes last."""
     dtype = _dtype(x, y)
     x, y = x.to(dtype), y.to(dtype)
@@ -228,9 +230,10 @@ def _prepare(x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> tup
         inside = torch.where(mask.bool(), x, y)
         x = inside if mask.dtype == torch.bool else (y + mask * (inside - y)).to(dtype)
     # In one memory layout, so that equal images are computed and rounded alike.
-    last = tuple(range(-len(options.axes), 0))
-    x, y = (image.movedim(options.axes, last).contiguous() for image in (x, y))
-    if options.window is None and "magnitude" in (options.spectrum, options.edges):
+    last = tuple(range(-len(axes), 0))
+    x, y = (image.movedim(axes, last).contiguous() for image in (x, y))
+    magnitudes = [distance.A for distance in distances if not distance.vectors]
+    if magnitudes and all(A.blind_to_constants for A in magnitudes):
         constant = _common_constant(x.detach(), y.detach(), len(last))
         x, y = x - constant, y - constant
     return x, y

@@ -7,7 +7,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class LinearMap(ABC):
     """What a distance needs of A: itself, its transpose, the sum over its entries, and which of them keep a sign."""
 
     shape: tuple[int, ...]  # of an image, n lengths
+    blind_to_constants: ClassVar[bool] = False  # whether one under both images cancels in |A x| - |A y|
 
     def __post_init__(self) -> None:
         # Not when they are asked for: a product of symbolic lengths can't leave the Function that torch.compile traces.
@@ -53,6 +54,8 @@ class Identity(LinearMap):
 
 class Fourier(LinearMap):
     """X, the unitary DFT of a real image: one half, of which the other is the mirror image (SPEC 3.1)."""
+
+    blind_to_constants = True
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         X = torch.fft.rfftn(x, dim=self.axes, norm="ortho")
@@ -165,6 +168,7 @@ class Sobel(LinearMap):
     end, so that equal pixels have no gradient at all, and equal images the same one however a compiler arranges them.
     """
 
+    blind_to_constants = True
     size: int
 
     @property
