@@ -95,15 +95,16 @@ def pairs() -> list[np.ndarray]:
     return [np.random.default_rng(0).random((2, *shape), np.float32) for shape in SHAPES]
 
 
+def chosen(loss: str, package: str, naive: Callable[..., Any], timed: Callable[..., Any]) -> Callable[..., Any]:
+    """The naive loss, or ours; what doesn't import our package still has a row for it."""
+    found = timed(f"import {package}", lambda: None if loss == "naive" else importlib.import_module(package))
+    return naive if found is None else lambda x, y: found.blursim(x, y, ALPHA)
+
+
 def steps_of_jax(loss: str, timed: Callable[..., Any]) -> None:
     jax = timed("import jax", lambda: importlib.import_module("jax"))
     images = timed("arrays from NumPy", lambda: [jax.numpy.asarray(pair) for pair in pairs()])
-    if loss == "naive":
-        timed("import blursim_jax", lambda: None)
-        of = lambda x, y: naive_in_jax(jax, x, y)
-    else:
-        package = timed("import blursim_jax", lambda: importlib.import_module("blursim_jax"))
-        of = lambda x, y: package.blursim(x, y, ALPHA)
+    of = chosen(loss, "blursim_jax", lambda x, y: naive_in_jax(jax, x, y), timed)
     step = jax.jit(jax.value_and_grad(of))
     wait = jax.block_until_ready
     timed("first loss, not jitted", lambda: wait(of(*images[0])))
@@ -115,12 +116,7 @@ def steps_of_jax(loss: str, timed: Callable[..., Any]) -> None:
 def steps_of_torch(loss: str, timed: Callable[..., Any]) -> None:
     torch = timed("import torch", lambda: importlib.import_module("torch"))
     images = timed("arrays from NumPy", lambda: [torch.from_numpy(pair) for pair in pairs()])
-    if loss == "naive":
-        timed("import blursim_torch", lambda: None)
-        of = lambda x, y: naive_in_torch(torch, x, y)
-    else:
-        package = timed("import blursim_torch", lambda: importlib.import_module("blursim_torch"))
-        of = lambda x, y: package.blursim(x, y, ALPHA)
+    of = chosen(loss, "blursim_torch", lambda x, y: naive_in_torch(torch, x, y), timed)
 
     def step(of: Callable[..., Any], x: Any, y: Any) -> Any:
         x = x.clone().requires_grad_()

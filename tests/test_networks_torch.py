@@ -42,6 +42,7 @@ OPTIONS = {
     "masked": {"mask": torch.arange(12.0) / 11},
     "p=2, area": {"p": 2, "normalization": "area", "sobel_size": 3},
 }
+WINDOWS = {"windows": {"window": 8}}  # once in each network and in each way
 checkpointed = lambda step: lambda x, y: checkpoint(step, x, y, use_reentrant=False)
 WAYS = {
     "training": torch.compile,
@@ -58,8 +59,10 @@ def every_program():
     for layout in LAYOUTS:
         for i, network in enumerate(NETWORKS):
             for j, way in enumerate(WAYS):
-                program = network, list(OPTIONS)[(i + j) % len(OPTIONS)], way, layout
-                yield pytest.param(*program, id="-".join(program), marks=() if program in SOON else pytest.mark.slow)
+                options = [list(OPTIONS)[(i + j) % len(OPTIONS)], *(WINDOWS if i == j else ())]
+                for program in ((network, name, way, layout) for name in options):
+                    soon = program in SOON
+                    yield pytest.param(*program, id="-".join(program), marks=() if soon else pytest.mark.slow)
 
 
 SOON = [
@@ -85,7 +88,7 @@ def test_compiled_training_gives_the_eager_loss_and_gradients(network, options, 
     x, y = torch.rand(2, *SHAPE, dtype=torch.float64)
     if network == "channels last":
         x, y = (image.contiguous(memory_format=torch.channels_last) for image in (x, y))
-    step = lambda x, y: blursim(layers(x), y, 0.3, **OPTIONS[options])
+    step = lambda x, y: blursim(layers(x), y, 0.3, **(OPTIONS | WINDOWS)[options])
     budget = 0 if way == "memory budget of 0" else 1
     with (
         torch.no_grad() if way == "no_grad" else nullcontext(),
