@@ -195,6 +195,15 @@ def test_square_windows_compare_the_magnitudes_of_tiles():
     assert losses.square_windows(x[None, None], y[None, None]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_square_windows_at_random_offsets_lie_elsewhere_at_each_step():
+    x, y = pair((1, 1, 48, 48))
+    places = [np.s_[:, :, i : i + 32, j : j + 32] for i, j in np.ndindex(16, 16)]
+    every = [float(losses.square_windows(x[place], y[place])) for place in places]
+    found = [float(losses.square_windows_at_random_offsets(x, y, step / 400)) for step in range(3)]
+    assert len(set(found)) == 3
+    assert all(min(abs(value - other) for other in every) < 1e-6 for value in found)
+
+
 def test_shift_search_finds_each_images_own_shift():
     wide = pair((2, 1, 40, 40))[0]
     x = wide[..., 4:36, 4:36]
@@ -215,13 +224,13 @@ def test_shift_search_per_pixel_takes_the_least_of_the_box_around_each():
     assert losses.l1_best_shift_per_pixel(x[None, None], y[None, None], 1, 5) == pytest.approx(expected, rel=1e-4)
 
 
-RIVALS = ("L1", "L1 + FFT", "L1, best shift", "L1, best shift per pixel", "square windows", "L1 + blursim(x, y, 0)")
+RIVALS = (losses.L1, losses.L1_FFT, losses.SEARCH, losses.SEARCH_PER_PIXEL, losses.SQUARE, losses.AT_RANDOM, losses.MIX)
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_gradient_of_every_rival_is_finite_also_for_equal_images(name):
+@pytest.mark.parametrize("loss", RIVALS, ids=lambda loss: loss.name)
+def test_gradient_of_every_rival_is_finite_also_for_equal_images(loss):
     x, y = pair((1, 3, 32, 32))
-    gradient = jax.jit(jax.grad(lambda x, y: LOSSES[name](x, y, **CONTEXT)))
+    gradient = jax.jit(jax.grad(lambda x, y: loss(x, y, **CONTEXT)))
     assert np.isfinite(gradient(x, y)).all()
     assert np.isfinite(gradient(y, y)).all()
 

@@ -101,6 +101,15 @@ def square_windows(x: Array, y: Array, window: int = 16) -> Array:
     return l1(magnitude(x), magnitude(y))
 
 
+def square_windows_at_random_offsets(x: Array, y: Array, progress: Array, window: int = 16) -> Array:
+    """As square_windows, of another part of the images at each step: they lose as much as a window along each axis."""
+    key = jax.random.fold_in(jax.random.key(0), jnp.asarray(progress * 2**20, int))
+    offset = jax.random.randint(key, (2,), 0, window)
+    sides = [side - window for side in x.shape[-2:]]
+    cut = lambda image: jax.lax.dynamic_slice(image, (0, 0, *offset), (*image.shape[:2], *sides))
+    return square_windows(cut(x), cut(y), window)
+
+
 def in_tiles(image: Array, tile: int) -> Array:
     """(..., H, W) -> (..., H / tile, tile, W / tile, tile); what is left over at the far borders is dropped."""
     rows, columns = (side // tile for side in image.shape[-2:])
@@ -138,13 +147,14 @@ L1, L1_FFT, MSE = Loss("L1", l1), Loss("L1 + FFT", l1_fft), Loss("MSE", mse)
 SEARCH = Loss("L1, best shift", l1_best_shift, told=("radius",))
 SEARCH_PER_PIXEL = Loss("L1, best shift per pixel", l1_best_shift_per_pixel, told=("radius",))
 SQUARE = Loss("square windows", square_windows)
+AT_RANDOM = Loss("square windows at random offsets", square_windows_at_random_offsets, told=("progress",))
 COMPLEX, MAGNITUDES, SPECTRUM = ours(0.3, spectrum="complex"), ours(0.3), ours(0)
 PUBLISHED = ours((0.9, 0.1), spectrum="complex", p=2, normalization="area")
 MIX = mix((1, L1), (1, SPECTRUM))
 WINDOWED = {(w, alpha): ours(alpha, window=w) for w in (16, 24, 32, 48, 64) for alpha in (0, 0.1, 0.3)}
 ADVISED = WINDOWED[32, 0]  # for blurred, misaligned targets: the guide's first line
 RECORDS = [
-    *(L1, L1_FFT, MSE, SEARCH, SEARCH_PER_PIXEL, SQUARE, COMPLEX, MAGNITUDES, ours(0.1)),
+    *(L1, L1_FFT, MSE, SEARCH, SEARCH_PER_PIXEL, SQUARE, AT_RANDOM, COMPLEX, MAGNITUDES, ours(0.1)),
     *(SPECTRUM, *WINDOWED.values(), MIX, mix((0.1, L1), (1, SPECTRUM)), mix((0.1, L1), (1, MAGNITUDES))),
     *(mix((weight, L1), (1, ADVISED)) for weight in (0.1, 1)),
     *(ours(alpha, spectrum="complex", window=32) for alpha in (0, 0.3)),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.study.losses import (
     ADVISED,
+    AT_RANDOM,
     COMPLEX,
     L1,
     L1_FFT,
@@ -16,14 +17,24 @@ from benchmarks.study.losses import (
     SEARCH_PER_PIXEL,
     SPECTRUM,
     SQUARE,
+    WINDOWED,
+    mix,
+    ours,
 )
 
 PIXELWISE = (L1, L1_FFT, COMPLEX)  # for aligned and registered targets
 RIVALS = (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM, MAGNITUDES, ADVISED)
+SMALL = tuple(loss for (size, _), loss in WINDOWED.items() if size <= 48 and loss is not ADVISED)
+SIZES = tuple(WINDOWED[size, 0] for size in (16, 24, 48, 64))
+COMPLEX_WINDOWS = tuple(ours(alpha, spectrum="complex", window=32) for alpha in (0, 0.3))
+TOUCHES = tuple(mix((0.1, L1), (1, loss)) for loss in (SPECTRUM, ADVISED))
+WINDOWED_MIX = mix((1, L1), (1, ADVISED))
 PLAN = [  # (tasks, losses, seeds)
     # Blurred targets, misaligned
     ("render-shift2 render-parallax render-stereo-colour render-shift2-colour render-breathing", RIVALS, 5),
-    ("render-shift2-160 render-parallax-160", RIVALS, 3),
+    ("render-shift2 render-parallax render-stereo-colour", (AT_RANDOM, *SMALL), 3),
+    ("render-shift2-160 render-parallax-160", (*RIVALS, *SIZES, WINDOWED[32, 0.1], WINDOWED[32, 0.3]), 3),
+    ("render-shift2-256 render-parallax-256", (L1, SQUARE, SPECTRUM, ADVISED, WINDOWED[48, 0], WINDOWED[64, 0]), 3),
     (
         "render-shift2-unet render-shift2-colour-unet render-parallax-unet",
         (L1, L1_FFT, SPECTRUM, MAGNITUDES, ADVISED),
@@ -35,12 +46,25 @@ PLAN = [  # (tasks, losses, seeds)
     ("render render-shift2-registered render-shift2-unet-registered", PIXELWISE, 5),
     ("render-colour render-unet render-shift2-colour-registered render-shift2-colour-unet-registered", PIXELWISE, 3),
     ("render-parallax-registered render-breathing-registered render-stereo-colour-registered", PIXELWISE, 3),
+    ("render render-colour", (ADVISED, *COMPLEX_WINDOWS), 3),
+    ("render-unet", (ADVISED, COMPLEX_WINDOWS[1]), 3),
+    (
+        "render-shift2-registered render-parallax-registered render-stereo-colour-registered",
+        (ADVISED, COMPLEX_WINDOWS[1]),
+        3,
+    ),
     # Without a skip connection, and at a constant learning rate
     ("render-scratch render-shift2-scratch", (L1, SPECTRUM, ADVISED), 10),
-    ("render-colour-constant", (L1, SPECTRUM, ADVISED, COMPLEX), 3),
+    ("render-colour-constant", (*PIXELWISE, MAGNITUDES, SPECTRUM, ADVISED, *TOUCHES), 3),
+    ("render-colour", (MAGNITUDES, SPECTRUM, *TOUCHES), 3),
     # Sharp targets
     ("aligned", (*PIXELWISE, MSE, PUBLISHED), 4),
     ("shift2 breathing parallax", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
+    ("shift2 parallax stereo-colour", (ADVISED, TOUCHES[1], WINDOWED_MIX), 3),
+    ("breathing", (ADVISED, WINDOWED_MIX), 3),
+    ("shift2-unet", (WINDOWED_MIX,), 3),
+    ("aligned", (ADVISED, *COMPLEX_WINDOWS), 3),
+    ("shift2-registered parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
     ("shift2-registered breathing-registered parallax-registered", PIXELWISE, 5),
     ("stereo-colour", (L1, L1_FFT, MAGNITUDES, MIX, SQUARE, SEARCH_PER_PIXEL), 3),
     ("stereo-colour-registered aligned-unet shift2-unet-registered breathing-unet-registered", PIXELWISE, 3),
@@ -48,6 +72,9 @@ PLAN = [  # (tasks, losses, seeds)
     # Noisy targets
     ("aligned-noisy5", (*PIXELWISE, MAGNITUDES, MIX), 3),
     ("shift2-noisy5", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
+    ("shift2-noisy5", (ADVISED, WINDOWED_MIX), 3),
+    ("shift2-noisy5-unet", (WINDOWED_MIX,), 3),
+    ("aligned-noisy5", (ADVISED, COMPLEX_WINDOWS[1]), 3),
     ("shift2-noisy5-registered", PIXELWISE, 3),
     ("aligned-noisy5-unet", (*PIXELWISE, MAGNITUDES), 3),
     ("shift2-noisy5-unet", (L1, L1_FFT, MAGNITUDES, MIX), 3),

@@ -19,11 +19,11 @@ from benchmarks.study.losses import (
     L1,
     L1_FFT,
     LOSSES,
-    MAGNITUDES,
     MIX,
     SEARCH_PER_PIXEL,
     SPECTRUM,
     SQUARE,
+    WINDOWED,
 )
 from benchmarks.study.networks import Network, UNet
 from benchmarks.study.pictures import GUIDE
@@ -254,7 +254,8 @@ def rivals(cells: Cells) -> str:
         "render-parallax-160": "warp, patches of 160 px",
     }
     rows = [[f"gain of `{ADVISED.name}` over", *across.values()]]
-    for rival in (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM):
+    others = [WINDOWED[of] for of in ((16, 0), (24, 0), (48, 0), (64, 0), (32, 0.1), (32, 0.3))]
+    for rival in (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM, *others):
         found = [paired(cells, (task, ADVISED.name), (task, rival.name)) for task in across]
         rows.append([as_code(rival.name), *(plus_minus(gain, 1, True) for gain in found)])
     return markdown(rows)
@@ -264,7 +265,7 @@ def how_far(cells: Cells) -> str:
     """What windows and the whole spectrum gain on blurred targets, by the size of the shift."""
     sizes = ("0.5", "1", "2", "4", "8", "16")
     rows = [["small network, grey, targets shifted by up to", *(f"{px} px" for px in sizes)]]
-    for loss, rival in itertools.product((ADVISED, MAGNITUDES), (L1, L1_FFT)):
+    for loss, rival in itertools.product((ADVISED, SPECTRUM), (L1, L1_FFT)):
         found = [paired(cells, (f"render-shift{px}", loss.name), (f"render-shift{px}", rival.name)) for px in sizes]
         gains = (plus_minus(gain, 1, True) for gain in found)
         rows.append([f"gain of {as_code(loss.name)} over {rival.name}", *gains])
