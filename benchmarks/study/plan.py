@@ -46,13 +46,6 @@ PLAN = [  # (tasks, losses, seeds)
     ("render render-shift2-registered render-shift2-unet-registered", PIXELWISE, 5),
     ("render-colour render-unet render-shift2-colour-registered render-shift2-colour-unet-registered", PIXELWISE, 3),
     ("render-parallax-registered render-breathing-registered render-stereo-colour-registered", PIXELWISE, 3),
-    ("render render-colour", (ADVISED, *COMPLEX_WINDOWS), 3),
-    ("render-unet", (ADVISED, COMPLEX_WINDOWS[1]), 3),
-    (
-        "render-shift2-registered render-parallax-registered render-stereo-colour-registered",
-        (ADVISED, COMPLEX_WINDOWS[1]),
-        3,
-    ),
     # Without a skip connection, and at a constant learning rate
     ("render-scratch render-shift2-scratch", (L1, SPECTRUM, ADVISED), 10),
     ("render-colour-constant", (*PIXELWISE, MAGNITUDES, SPECTRUM, ADVISED, *TOUCHES), 3),
@@ -60,11 +53,6 @@ PLAN = [  # (tasks, losses, seeds)
     # Sharp targets
     ("aligned", (*PIXELWISE, MSE, PUBLISHED), 4),
     ("shift2 breathing parallax", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
-    ("shift2 parallax stereo-colour", (ADVISED, TOUCHES[1], WINDOWED_MIX), 3),
-    ("breathing", (ADVISED, WINDOWED_MIX), 3),
-    ("shift2-unet", (WINDOWED_MIX,), 3),
-    ("aligned", (ADVISED, *COMPLEX_WINDOWS), 3),
-    ("shift2-registered parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
     ("shift2-registered breathing-registered parallax-registered", PIXELWISE, 5),
     ("stereo-colour", (L1, L1_FFT, MAGNITUDES, MIX, SQUARE, SEARCH_PER_PIXEL), 3),
     ("stereo-colour-registered aligned-unet shift2-unet-registered breathing-unet-registered", PIXELWISE, 3),
@@ -72,12 +60,17 @@ PLAN = [  # (tasks, losses, seeds)
     # Noisy targets
     ("aligned-noisy5", (*PIXELWISE, MAGNITUDES, MIX), 3),
     ("shift2-noisy5", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
-    ("shift2-noisy5", (ADVISED, WINDOWED_MIX), 3),
-    ("shift2-noisy5-unet", (WINDOWED_MIX,), 3),
-    ("aligned-noisy5", (ADVISED, COMPLEX_WINDOWS[1]), 3),
     ("shift2-noisy5-registered", PIXELWISE, 3),
     ("aligned-noisy5-unet", (*PIXELWISE, MAGNITUDES), 3),
     ("shift2-noisy5-unet", (L1, L1_FFT, MAGNITUDES, MIX), 3),
+    # Windows where the guide advises none
+    ("render render-colour aligned", (ADVISED, *COMPLEX_WINDOWS), 3),
+    ("render-unet aligned-noisy5 shift2-registered parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
+    ("render-shift2-registered render-parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
+    ("render-stereo-colour-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
+    ("shift2 breathing parallax stereo-colour shift2-noisy5", (ADVISED, WINDOWED_MIX), 3),
+    ("shift2 parallax stereo-colour", (TOUCHES[1],), 3),
+    ("shift2-unet shift2-noisy5-unet", (WINDOWED_MIX,), 3),
 ]
 
 
