@@ -30,6 +30,7 @@ class Loss:
     function: Callable[..., Array]
     options: dict[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    rates_of: str = ""  # the loss whose trials choose the learning rate, if it's not this one
 
     def __call__(self, x: Array, y: Array, **context: Any) -> Array:
         return self.function(x, y, **self.options, **{name: context[name] for name in self.told})
@@ -140,7 +141,9 @@ def ours(alpha: float | tuple[float, float], **options: Any) -> Loss:
         start, end = alpha
         of = options | {"start": start, "end": end}
         return Loss(f"blursim(x, y, {start} to {end}{words})", scheduled, of, ("progress",))
-    return Loss(f"blursim(x, y, {alpha}{words})", blursim, options | {"alpha": alpha})
+    # Trials are on patches of 48 px, which larger windows don't fit into.
+    rates_of = ours(alpha, **options | {"window": 48}).name if options.get("window", 0) > 48 else ""
+    return Loss(f"blursim(x, y, {alpha}{words})", blursim, options | {"alpha": alpha}, rates_of=rates_of)
 
 
 L1, L1_FFT, MSE = Loss("L1", l1), Loss("L1 + FFT", l1_fft), Loss("MSE", mse)

@@ -35,6 +35,7 @@ from benchmarks.study.results import (
     commits,
     figure_of,
     gains,
+    interval,
     markdown,
     over_photographs,
     paired,
@@ -171,7 +172,7 @@ def frames_page() -> str:
         off = of["registration"]
         parts += [
             f"## {of['folder']}: {of['scenes']} scene{'s' * (of['scenes'] > 1)}",
-            f"{of['steps']} steps, {of['seeds']} seed{'s' * (of['seeds'] > 1)}. Forward and backward flow agree "
+            f"{of['steps']:,} steps, {seeds_of(of)}. Forward and backward flow agree "
             f"to 1 px on {100 * off['trusted']:.0f} % of all pixels. In the median tile of the {off['scored tiles']} "
             f"that are scored they disagree by {off['discrepancy, px']:.2f} px, and the flow differs from a second "
             f"method's by {off['difference, px']:.2f} px.",
@@ -276,17 +277,21 @@ def how_far(cells: Cells) -> str:
     )
 
 
+def seeds_of(frames: dict[str, Any]) -> str:
+    return f"{frames['seeds']} seed{'s' * (frames['seeds'] > 1)}"
+
+
 def real_frames() -> str:
     """How far above its input each loss ends on real frames."""
-    shown = [(loss.name, False) for loss in (L1, L1_FFT, SQUARE, ADVISED)]
+    shown = [(loss.name, False) for loss in (L1, L1_FFT, SQUARE, SPECTRUM, ADVISED)]
     shown += [(loss.name, True) for loss in (L1, L1_FFT, COMPLEX)]
     rows = [["gain over the input", *("registered: " * registered + as_code(loss) for loss, registered in shown)]]
     for of in FRAMES:
         for use in dict.fromkeys(row["use"] for row in of["rows"]):
-            psnr = {(r["loss"], r["registered"]): r["figures"][""]["psnr"] for r in of["rows"] if r["use"] == use}
-            each = [psnr.get(of, np.nan) - psnr["untouched input", False] for of in shown]
-            name = f"{of['folder'].replace('_', ' ')}, {use}"
-            rows.append([name, *(plus_minus((gain, np.nan), 1, True) for gain in each)])
+            found = {(r["loss"], r["registered"]): np.array(r["psnr of seeds"]) for r in of["rows"] if r["use"] == use}
+            each = [interval(found.get(of, np.array([])) - found["untouched input", False].mean()) for of in shown]
+            name = f"{of['folder'].replace('_', ' ')}, {use}, {of['steps']:,} steps, {seeds_of(of)}"
+            rows.append([name, *(plus_minus(gain, 1, True) for gain in each)])
     return markdown(rows)
 
 

@@ -149,7 +149,7 @@ def cell(task: str, loss: str, seeds: int, done: list[dict[str, Any]], rate: flo
 def rates_of(task: str, loss: str) -> tuple[str, str]:
     """The task and the loss whose trials choose the rate: mostly its own."""
     of, same = TASKS[task].rates_of or (task, "")
-    return of, same or loss
+    return of, same or LOSSES[loss].rates_of or loss
 
 
 def try_rate(task: str, loss: str, rate: float) -> float | None:
