@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.study import pictures
 from benchmarks.study.losses import (
     ADVISED,
+    AT_RANDOM,
     COMPLEX,
     L1,
     L1_FFT,
@@ -172,7 +173,7 @@ def frames_page() -> str:
         off = of["registration"]
         parts += [
             f"## {of['folder']}: {of['scenes']} scene{'s' * (of['scenes'] > 1)}",
-            f"{of['steps']:,} steps, {seeds_of(of)}. Forward and backward flow agree "
+            f"{of['steps']:,} steps, {of['seeds']} seed{'s' * (of['seeds'] > 1)}. Forward and backward flow agree "
             f"to 1 px on {100 * off['trusted']:.0f} % of all pixels. In the median tile of the {off['scored tiles']} "
             f"that are scored they disagree by {off['discrepancy, px']:.2f} px, and the flow differs from a second "
             f"method's by {off['difference, px']:.2f} px.",
@@ -202,7 +203,7 @@ ADVICE = [
     (
         "**Blurred targets, misaligned**: refocusing, bokeh",
         ADVISED,
-        "render-shift2 render-parallax render-stereo-colour render-shift2-colour-unet",
+        "render-shift2 render-parallax render-stereo-colour render-shift2-colour-unet render-parallax-unet",
     ),
     ("**Blurred targets, aligned** or [registered](#register-first)", COMPLEX, "render render-unet"),
     ("**Sharp targets, misaligned**", MIX, "shift2 stereo-colour shift2-unet"),
@@ -256,7 +257,7 @@ def rivals(cells: Cells) -> str:
     }
     rows = [[f"gain of `{ADVISED.name}` over", *across.values()]]
     others = [WINDOWED[of] for of in ((16, 0), (24, 0), (48, 0), (64, 0), (32, 0.1), (32, 0.3))]
-    for rival in (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM, *others):
+    for rival in (L1, L1_FFT, SQUARE, AT_RANDOM, SEARCH_PER_PIXEL, SPECTRUM, *others):
         found = [paired(cells, (task, ADVISED.name), (task, rival.name)) for task in across]
         rows.append([as_code(rival.name), *(plus_minus(gain, 1, True) for gain in found)])
     return markdown(rows)
@@ -277,21 +278,20 @@ def how_far(cells: Cells) -> str:
     )
 
 
-def seeds_of(frames: dict[str, Any]) -> str:
-    return f"{frames['seeds']} seed{'s' * (frames['seeds'] > 1)}"
-
-
 def real_frames() -> str:
     """How far above its input each loss ends on real frames."""
     shown = [(loss.name, False) for loss in (L1, L1_FFT, SQUARE, SPECTRUM, ADVISED)]
     shown += [(loss.name, True) for loss in (L1, L1_FFT, COMPLEX)]
-    rows = [["gain over the input", *("registered: " * registered + as_code(loss) for loss, registered in shown)]]
+    found: dict[str, dict[tuple[str, bool], Any]] = {}
     for of in FRAMES:
-        for use in dict.fromkeys(row["use"] for row in of["rows"]):
-            found = {(r["loss"], r["registered"]): np.array(r["psnr of seeds"]) for r in of["rows"] if r["use"] == use}
-            each = [interval(found.get(of, np.array([])) - found["untouched input", False].mean()) for of in shown]
-            name = f"{of['folder'].replace('_', ' ')}, {use}, {of['steps']:,} steps, {seeds_of(of)}"
-            rows.append([name, *(plus_minus(gain, 1, True) for gain in each)])
+        longer = f", {of['steps']:,} steps" * (of["steps"] > 400)
+        for row in of["rows"]:
+            cells = found.setdefault(f"{of['folder'].replace('_', ' ')}, {row['use']}{longer}", {})
+            cells[row["loss"], row["registered"]] = np.array(row["psnr of seeds"])
+    rows = [["gain over the input", *("registered: " * registered + as_code(loss) for loss, registered in shown)]]
+    for name, cells in found.items():
+        gained = (interval(cells.get(of, np.array([])) - cells["untouched input", False].mean()) for of in shown)
+        rows.append([name, *(plus_minus(gain, 1, True) for gain in gained)])
     return markdown(rows)
 
 
