@@ -3,8 +3,8 @@
     python examples/train_refocus_flax.py
 
 The network gets a photograph and a map of where to blur it. Its training targets are misaligned by up to 2 px, as two
-exposures are. It is trained twice from the same seed, with L1 and with BlurSim, in less than three minutes on two cores.
-Images are float32, in colour, from 0 to 1.
+exposures are. It is trained twice from the same seed, with L1 and with BlurSim: less than three minutes on two cores,
+without the installation. Images are float32, in colour, from 0 to 1.
 """
 
 import argparse
