@@ -133,7 +133,7 @@ class Windows(LinearMap):
         """The weights of a window's pixels, in the dtype and on the device of x."""
         i = torch.arange(self.overlap, dtype=x.dtype, device=x.device)
         rise = torch.sin((i + 0.5) * (math.pi / 2 / self.overlap))
-        level = torch.ones_like(rise[:1]).expand(self.size - 2 * self.overlap)
+        level = rise.new_ones(self.size - 2 * self.overlap)
         # Joined, they are a table: Inductor would compute the sines anew at every pixel of every window.
         taper = torch.cat([rise, level, rise.flip(0)]) * math.sqrt(self.size / self.hop)
         return functools.reduce(torch.mul, (_along(taper, axis) for axis in self.axes))

@@ -359,6 +359,7 @@ def test_shards_share_the_plan_and_every_word_of_it_is_known():
     for row in rows:
         source = training.rates_of(*row)
         assert training.rates_of(*source) == source
+        assert LOSSES[source[1]].options.get("window", 0) <= TASKS[source[0]].patch
 
 
 def test_a_cell_outside_the_plan_can_be_asked_for():

@@ -14,7 +14,7 @@ A loss in the results that is not here lost by far, and left with its plan; the 
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -141,9 +141,7 @@ def ours(alpha: float | tuple[float, float], **options: Any) -> Loss:
         start, end = alpha
         of = options | {"start": start, "end": end}
         return Loss(f"blursim(x, y, {start} to {end}{words})", scheduled, of, ("progress",))
-    # Trials are on patches of 48 px, which larger windows don't fit into.
-    rates_of = ours(alpha, **options | {"window": 48}).name if options.get("window", 0) > 48 else ""
-    return Loss(f"blursim(x, y, {alpha}{words})", blursim, options | {"alpha": alpha}, rates_of=rates_of)
+    return Loss(f"blursim(x, y, {alpha}{words})", blursim, options | {"alpha": alpha})
 
 
 L1, L1_FFT, MSE = Loss("L1", l1), Loss("L1 + FFT", l1_fft), Loss("MSE", mse)
@@ -155,12 +153,17 @@ COMPLEX, MAGNITUDES, SPECTRUM = ours(0.3, spectrum="complex"), ours(0.3), ours(0
 PUBLISHED = ours((0.9, 0.1), spectrum="complex", p=2, normalization="area")
 MIX = mix((1, L1), (1, SPECTRUM))
 WINDOWED = {(w, alpha): ours(alpha, window=w) for w in (16, 24, 32, 48, 64) for alpha in (0, 0.1, 0.3)}
+for _alpha in (0, 0.1, 0.3):  # trials are on patches of 48 px, which larger windows don't fit into
+    WINDOWED[64, _alpha] = replace(WINDOWED[64, _alpha], rates_of=WINDOWED[48, _alpha].name)
 ADVISED = WINDOWED[32, 0]  # for blurred, misaligned targets: the guide's first line
+WINDOWED_MIX, LIGHT_MIX, LIGHT_WINDOWED_MIX = (
+    mix((weight, L1), (1, loss)) for weight, loss in ((1, ADVISED), (0.1, SPECTRUM), (0.1, ADVISED))
+)
+COMPLEX_WINDOWED, COMPLEX_WINDOWED_ALONE = (ours(alpha, spectrum="complex", window=32) for alpha in (0.3, 0))
 RECORDS = [
     *(L1, L1_FFT, MSE, SEARCH, SEARCH_PER_PIXEL, SQUARE, AT_RANDOM, COMPLEX, MAGNITUDES, ours(0.1)),
-    *(SPECTRUM, *WINDOWED.values(), MIX, mix((0.1, L1), (1, SPECTRUM)), mix((0.1, L1), (1, MAGNITUDES))),
-    *(mix((weight, L1), (1, ADVISED)) for weight in (0.1, 1)),
-    *(ours(alpha, spectrum="complex", window=32) for alpha in (0, 0.3)),
+    *(SPECTRUM, *WINDOWED.values(), MIX, LIGHT_MIX, mix((0.1, L1), (1, MAGNITUDES))),
+    *(LIGHT_WINDOWED_MIX, WINDOWED_MIX, COMPLEX_WINDOWED_ALONE, COMPLEX_WINDOWED),
     *(PUBLISHED, ours((0.9, 0.1), p=2, normalization="area")),
 ]
 LOSSES = {loss.name: loss for loss in RECORDS}

@@ -6,8 +6,12 @@ from benchmarks.study.losses import (
     ADVISED,
     AT_RANDOM,
     COMPLEX,
+    COMPLEX_WINDOWED,
+    COMPLEX_WINDOWED_ALONE,
     L1,
     L1_FFT,
+    LIGHT_MIX,
+    LIGHT_WINDOWED_MIX,
     LOSSES,
     MAGNITUDES,
     MIX,
@@ -18,21 +22,17 @@ from benchmarks.study.losses import (
     SPECTRUM,
     SQUARE,
     WINDOWED,
-    mix,
-    ours,
+    WINDOWED_MIX,
 )
 
 PIXELWISE = (L1, L1_FFT, COMPLEX)  # for aligned and registered targets
 RIVALS = (L1, L1_FFT, SQUARE, SEARCH_PER_PIXEL, SPECTRUM, MAGNITUDES, ADVISED)
-SMALL = tuple(loss for (size, _), loss in WINDOWED.items() if size <= 48 and loss is not ADVISED)
+GRID = tuple(loss for (size, _), loss in WINDOWED.items() if size <= 48 and loss is not ADVISED)  # in patches of 48
 SIZES = tuple(WINDOWED[size, 0] for size in (16, 24, 48, 64))
-COMPLEX_WINDOWS = tuple(ours(alpha, spectrum="complex", window=32) for alpha in (0, 0.3))
-TOUCHES = tuple(mix((0.1, L1), (1, loss)) for loss in (SPECTRUM, ADVISED))
-WINDOWED_MIX = mix((1, L1), (1, ADVISED))
 PLAN = [  # (tasks, losses, seeds)
     # Blurred targets, misaligned
     ("render-shift2 render-parallax render-stereo-colour render-shift2-colour render-breathing", RIVALS, 5),
-    ("render-shift2 render-parallax render-stereo-colour", (AT_RANDOM, *SMALL), 3),
+    ("render-shift2 render-parallax render-stereo-colour", (AT_RANDOM, *GRID), 3),
     ("render-shift2-160 render-parallax-160", (*RIVALS, *SIZES, WINDOWED[32, 0.1], WINDOWED[32, 0.3]), 3),
     ("render-shift2-256 render-parallax-256", (L1, SQUARE, SPECTRUM, ADVISED, WINDOWED[48, 0], WINDOWED[64, 0]), 3),
     (
@@ -48,8 +48,8 @@ PLAN = [  # (tasks, losses, seeds)
     ("render-parallax-registered render-breathing-registered render-stereo-colour-registered", PIXELWISE, 3),
     # Without a skip connection, and at a constant learning rate
     ("render-scratch render-shift2-scratch", (L1, SPECTRUM, ADVISED), 10),
-    ("render-colour-constant", (*PIXELWISE, MAGNITUDES, SPECTRUM, ADVISED, *TOUCHES), 3),
-    ("render-colour", (MAGNITUDES, SPECTRUM, *TOUCHES), 3),
+    ("render-colour-constant", (*PIXELWISE, MAGNITUDES, SPECTRUM, ADVISED, LIGHT_MIX, LIGHT_WINDOWED_MIX), 3),
+    ("render-colour", (MAGNITUDES, SPECTRUM, LIGHT_MIX, LIGHT_WINDOWED_MIX), 3),
     # Sharp targets
     ("aligned", (*PIXELWISE, MSE, PUBLISHED), 4),
     ("shift2 breathing parallax", (L1, L1_FFT, MAGNITUDES, SQUARE, SEARCH, MIX), 3),
@@ -64,12 +64,15 @@ PLAN = [  # (tasks, losses, seeds)
     ("aligned-noisy5-unet", (*PIXELWISE, MAGNITUDES), 3),
     ("shift2-noisy5-unet", (L1, L1_FFT, MAGNITUDES, MIX), 3),
     # Windows where the guide advises none
-    ("render render-colour aligned", (ADVISED, *COMPLEX_WINDOWS), 3),
-    ("render-unet aligned-noisy5 shift2-registered parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
-    ("render-shift2-registered render-parallax-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
-    ("render-stereo-colour-registered", (ADVISED, COMPLEX_WINDOWS[1]), 3),
+    ("render render-colour aligned", (ADVISED, COMPLEX_WINDOWED, COMPLEX_WINDOWED_ALONE), 3),
+    ("render-unet aligned-noisy5 shift2-registered parallax-registered", (ADVISED, COMPLEX_WINDOWED), 3),
+    (
+        "render-shift2-registered render-parallax-registered render-stereo-colour-registered",
+        (ADVISED, COMPLEX_WINDOWED),
+        3,
+    ),
     ("shift2 breathing parallax stereo-colour shift2-noisy5", (ADVISED, WINDOWED_MIX), 3),
-    ("shift2 parallax stereo-colour", (TOUCHES[1],), 3),
+    ("shift2 parallax stereo-colour", (LIGHT_WINDOWED_MIX,), 3),
     ("shift2-unet shift2-noisy5-unet", (WINDOWED_MIX,), 3),
 ]
 

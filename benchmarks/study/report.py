@@ -172,8 +172,9 @@ def frames_page() -> str:
     for of in FRAMES:
         off = of["registration"]
         parts += [
-            f"## {of['folder']}: {of['scenes']} scene{'s' * (of['scenes'] > 1)}",
-            f"{of['steps']:,} steps, {of['seeds']} seed{'s' * (of['seeds'] > 1)}. Forward and backward flow agree "
+            f"## {of['folder']}: {of['scenes']} scene{'s' * (of['scenes'] > 1)}, {of['steps']:,} steps, "
+            f"{of['seeds']} seed{'s' * (of['seeds'] > 1)}",
+            "Forward and backward flow agree "
             f"to 1 px on {100 * off['trusted']:.0f} % of all pixels. In the median tile of the {off['scored tiles']} "
             f"that are scored they disagree by {off['discrepancy, px']:.2f} px, and the flow differs from a second "
             f"method's by {off['difference, px']:.2f} px.",
